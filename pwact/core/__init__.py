@@ -1,0 +1,1 @@
+"""Probe, accumulators, sweep, results: what pwact exists for."""

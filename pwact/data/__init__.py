@@ -1,0 +1,1 @@
+"""Datasets: random access by index, fixed splits, recorded preprocessing."""

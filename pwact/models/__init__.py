@@ -1,0 +1,1 @@
+"""Readable configurations and the networks built from them."""

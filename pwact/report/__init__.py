@@ -1,0 +1,1 @@
+"""HTML reports and figures, from records and results only."""

@@ -1,0 +1,1 @@
+"""Accumulators: one statistic a file."""

@@ -1,0 +1,1 @@
+"""Questions with a prediction, controls, a metric and a verdict rule fixed beforehand."""

@@ -1,0 +1,1 @@
+"""Controlled training of many seeds at once."""
