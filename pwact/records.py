@@ -7,7 +7,18 @@ arrays named in docs/design.md).
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
+import os
+import tempfile
+import types
+import typing
+from pathlib import Path
 from typing import Any, Literal
+
+from pwact.errors import PwactError
+
+SCHEMA = 1
 
 VerdictName = Literal["supported", "refuted", "undetermined", "inadmissible"]
 
@@ -119,4 +130,217 @@ class StudyRecord:
     verdicts: list[Verdict]
     limits: list[str]
     provenance: dict[str, Any]
-    schema: int = 1
+    schema: int = SCHEMA
+
+
+def to_json(record: StudyRecord) -> str:
+    """The record as strict JSON: no NaN, no Infinity, stable order.
+
+    A measured number that is undefined (NaN) is written as `null` and read back as NaN; an infinity,
+    and a NaN inside the free dictionaries, is refused.
+
+    Args:
+        record: the study.
+
+    Returns:
+        JSON text that ends with a newline.
+
+    Raises:
+        PwactError: a value that JSON cannot hold; the message says where it is.
+
+    Example:
+        >>> record = StudyRecord("Title", "Question?", "quick", {}, {}, [], [], [], [], [], {})
+        >>> from_json(to_json(record)) == record
+        True
+    """
+    return json.dumps(_encode(record, StudyRecord, "study"), indent=1, allow_nan=False) + "\n"
+
+
+def from_json(text: str, source: str = "the text") -> StudyRecord:
+    """The record that `to_json` wrote.
+
+    Args:
+        text: JSON of one study.
+        source: what to call the text in an error, e.g. its path.
+
+    Returns:
+        The study, every field checked against its declared type.
+
+    Raises:
+        PwactError: not JSON, not a study, another schema, or a field that is missing, unknown or
+            of the wrong type.
+    """
+    try:
+        data = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise PwactError(
+            f"a study as strict JSON in {source}", str(error), "run the study again; the file is damaged"
+        ) from error
+    if not isinstance(data, dict) or "schema" not in data:
+        raise PwactError(
+            f"a study in {source}", "JSON without a schema number", "give the folder that a study wrote"
+        )
+    if data["schema"] != SCHEMA:
+        raise PwactError(
+            f"a study of schema {SCHEMA} in {source}",
+            f"schema {data['schema']!r}",
+            "read it with the pwact that wrote it, or run the study again",
+        )
+    return _decode(data, StudyRecord, "study", source)
+
+
+def write_record(record: StudyRecord, path: str | os.PathLike[str]) -> Path:
+    """Write a study to `path` in one step: the file is the old one or the new one, never a half.
+
+    Args:
+        record: the study.
+        path: the file, `study.json` in a run folder; its folder must exist.
+
+    Returns:
+        The path.
+
+    Raises:
+        PwactError: a value that JSON cannot hold, or a file that cannot be written.
+    """
+    return write_text(to_json(record), path)
+
+
+def read_record(path: str | os.PathLike[str]) -> StudyRecord:
+    """Read the study that `write_record` wrote.
+
+    Args:
+        path: the file, `study.json` in a run folder.
+
+    Returns:
+        The study.
+
+    Raises:
+        PwactError: no such file, unreadable, truncated, or not a study of this schema.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        found = getattr(error, "strerror", None) or "bytes that are not UTF-8 text"
+        raise PwactError(f"a study in {path}", found, "give the folder that a study wrote") from error
+    return from_json(text, str(path))
+
+
+def write_text(text: str, path: str | os.PathLike[str]) -> Path:
+    """Write UTF-8 text to `path` in one step, through a temporary file beside it.
+
+    Args:
+        text: the content.
+        path: the file; replaced if it exists, its folder must exist.
+
+    Returns:
+        The path.
+
+    Raises:
+        PwactError: the file cannot be written (no folder, no right, no space); nothing is left behind.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise PwactError(
+                f"to write {path}",
+                error.strerror or str(error),
+                "make room there, or choose a folder that exists and is yours",
+            ) from error
+        raise
+    return path
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _encode(value: Any, kind: Any, where: str) -> Any:
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        if type(value) is not kind:
+            raise PwactError(f"{kind.__name__} at {where}", type(value).__name__, "build it from its class")
+        hints = typing.get_type_hints(kind)
+        return {
+            field.name: _encode(getattr(value, field.name), hints[field.name], f"{where}.{field.name}")
+            for field in dataclasses.fields(kind)
+        }
+    if typing.get_origin(kind) is list and isinstance(value, list | tuple):
+        (item,) = typing.get_args(kind)
+        return [_encode(each, item, f"{where}[{i}]") for i, each in enumerate(value)]
+    value = _plain(value, where, undefined=kind is float)
+    _check(value, kind, where, "the record")
+    return value
+
+
+def _plain(value: Any, where: str, undefined: bool = False) -> Any:
+    """Python's own numbers, strings, lists and dictionaries; NumPy scalars become numbers."""
+    if not isinstance(value, str) and getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        if undefined and math.isnan(value):
+            return None
+        raise PwactError(f"a finite number at {where}", repr(value), "find out where it was measured")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(each, f"{where}[{i}]") for i, each in enumerate(value)]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _plain(each, f"{where}.{key}") for key, each in value.items()}
+    raise PwactError(
+        f"text, numbers, lists or dictionaries with text keys at {where}",
+        f"{type(value).__name__} {value!r:.80}",
+        "put arrays into arrays.nc and write the rest as text",
+    )
+
+
+def _decode(value: Any, kind: Any, where: str, source: str) -> Any:
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        names = list(hints)
+        if not isinstance(value, dict) or set(value) != set(names):
+            found = sorted(value) if isinstance(value, dict) else type(value).__name__
+            raise PwactError(
+                f"{where} in {source} to have {', '.join(names)}", f"{found}", "run the study again"
+            )
+        return kind(**{name: _decode(value[name], hints[name], f"{where}.{name}", source) for name in names})
+    if typing.get_origin(kind) is list and isinstance(value, list):
+        (item,) = typing.get_args(kind)
+        return [_decode(each, item, f"{where}[{i}]", source) for i, each in enumerate(value)]
+    _check(value, kind, where, source)
+    if kind is float:
+        return math.nan if value is None else float(value)
+    return value
+
+
+def _check(value: Any, kind: Any, where: str, source: str) -> None:
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        good = isinstance(value, str) and value in typing.get_args(kind)
+    elif kind is float:
+        good = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        good = good and (value is None or math.isfinite(value))
+    elif kind is int:
+        good = isinstance(value, int) and not isinstance(value, bool)
+    else:
+        good = isinstance(value, origin or kind)
+    if not good:
+        expected = " or ".join(typing.get_args(kind)) if origin is Literal else _type_name(kind)
+        raise PwactError(f"{expected} at {where} in {source}", f"{value!r:.80}", "run the study again")
+
+
+def _type_name(kind: Any) -> str:
+    if kind is float:
+        return "a number"
+    return str(kind) if isinstance(kind, types.GenericAlias) else getattr(kind, "__name__", str(kind))
