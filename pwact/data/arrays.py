@@ -1,0 +1,97 @@
+"""Datasets from arrays in memory: the door where images and labels are checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pwact.data.dataset import ArrayDataset
+from pwact.errors import NonFiniteError, PwactError
+
+
+def arrays(
+    images: Any,
+    labels: Any,
+    *,
+    num_classes: int | None = None,
+    name: str = "arrays",
+) -> ArrayDataset:
+    """A dataset from images and labels in memory.
+
+    Args:
+        images: [image, row, column, channel]; uint8 stays uint8, floating point becomes float32.
+        labels: [image], integers in 0 .. num_classes - 1.
+        num_classes: largest label + 1 if not given; a class may hold no image.
+        name: for tables and provenance.
+
+    Returns:
+        The dataset. Arrays are kept without a copy where their type allows it.
+
+    Raises:
+        PwactError: no images; wrong rank, dtype or length; labels outside the classes.
+        NonFiniteError: a pixel is NaN or infinite.
+
+    Example:
+        >>> import numpy as np
+        >>> from pwact.data import arrays
+        >>> arrays(np.zeros((2, 4, 4, 1), np.uint8), [0, 3]).num_classes
+        4
+    """
+    images = _check_images(np.asarray(images))
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise PwactError(
+            "integer labels of shape [image]",
+            f"{labels.dtype}{list(labels.shape)}",
+            "give one integer class an image (argmax of one-hot labels)",
+        )
+    if len(labels) != len(images):
+        raise PwactError("one label an image", f"{len(images)} images and {len(labels)} labels", "match them")
+    if num_classes is None:
+        num_classes = int(labels.max()) + 1
+    outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if len(outside):
+        raise PwactError(
+            f"labels in 0 .. {num_classes - 1}",
+            f"label {labels[outside[0]]} at image {outside[0]} ({len(outside)} such labels)",
+            "correct the labels or give num_classes",
+        )
+    return ArrayDataset(images, labels.astype(np.int32), num_classes, name)
+
+
+def _check_images(images: np.ndarray) -> np.ndarray:
+    if images.ndim != 4:
+        raise PwactError(
+            "images of rank 4: [image, row, column, channel]",
+            f"rank {images.ndim}, shape {list(images.shape)}",
+            "add the channel axis of grey images with images[..., None]",
+        )
+    if len(images) == 0:
+        raise PwactError("at least one image", "an empty dataset", "check where the images come from")
+    if 0 in images.shape:
+        raise PwactError("axes longer than 0", f"shape {list(images.shape)}", "check how the images were cut")
+    if images.shape[1] in (1, 3, 4) and images.shape[2] == images.shape[3] > 4:
+        raise PwactError(
+            "the channel axis last: [image, row, column, channel]",
+            f"shape {list(images.shape)}, which looks channel first",
+            "transpose with images.transpose(0, 2, 3, 1)",
+        )
+    if images.dtype == np.uint8:
+        return images
+    if not np.issubdtype(images.dtype, np.floating):
+        raise PwactError(
+            "uint8 or floating point pixels", f"{images.dtype}", "convert them without losing range"
+        )
+    with np.errstate(over="ignore"):
+        images = images.astype(np.float32, copy=False)
+    finite = np.isfinite(images)
+    if not finite.all():
+        at = np.argwhere(~finite)[0].tolist()
+        raise NonFiniteError(
+            "finite pixels",
+            f"{images[tuple(at)]} in image {at[0]} at row {at[1]}, column {at[2]}, channel {at[3]}"
+            f" ({(~finite).sum()} such pixels)",
+            "repair or drop these images",
+        )
+    return images

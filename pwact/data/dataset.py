@@ -1,0 +1,139 @@
+"""What a dataset is, and the one kind that pwact keeps in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Int, Num
+
+from pwact.errors import PwactError
+from pwact.types import Batch
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Labelled images with random access by index.
+
+    Attributes:
+        name: for tables and provenance.
+        num_classes: labels are in 0 .. num_classes - 1; a class may hold no image.
+        image_shape: (row, column, channel).
+        labels: int32, one an image.
+        fingerprint: sha256 of the content.
+        index_hash: sha256 of the positions, in the whole dataset, of these images.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def num_classes(self) -> int: ...
+    @property
+    def image_shape(self) -> tuple[int, int, int]: ...
+    @property
+    def labels(self) -> np.ndarray: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def index_hash(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: Any) -> Batch:
+        """The images at `indices`, as NumPy arrays; `Batch.index` is the place in the whole dataset."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ArrayDataset:
+    """A dataset in memory. Made by `pwact.data.arrays` and the sources, which check what goes in.
+
+    Args:
+        images: uint8 or float32.
+        labels: int32.
+        num_classes: number of classes.
+        name: for tables and provenance.
+        object_masks: the pixels that hold what the class is about, where they are known exactly.
+        attributes: further labels by name, one an image (`shape_texture` has `shape` and `texture`).
+
+    Example:
+        >>> import numpy as np, pwact
+        >>> images = np.zeros((6, 8, 8, 1), np.uint8)
+        >>> dataset = pwact.data.arrays(images, [0, 1, 2, 0, 1, 2], name="blank")
+        >>> len(dataset), dataset.image_shape, dataset.num_classes
+        (6, (8, 8, 1), 3)
+        >>> dataset.read([4, 5]).label
+        array([1, 2], dtype=int32)
+    """
+
+    images: Num[np.ndarray, "image row column channel"]
+    labels: Int[np.ndarray, " image"]
+    num_classes: int
+    name: str
+    object_masks: Bool[np.ndarray, "image row column"] | None = None
+    attributes: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        row, column, channel = self.images.shape[1:]
+        return row, column, channel
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(f"{self.images.dtype}{self.images.shape}{self.num_classes}".encode())
+        digest.update(np.ascontiguousarray(self.images).data)
+        digest.update(np.ascontiguousarray(self.labels, np.int32).data)
+        return digest.hexdigest()
+
+    @functools.cached_property
+    def index_hash(self) -> str:
+        return hash_indices(np.arange(len(self)))
+
+    def read(self, indices: Any) -> Batch:
+        """The images at `indices`, as NumPy arrays of a `Batch`.
+
+        Raises:
+            PwactError: an index lies outside the dataset.
+        """
+        at = check_indices(indices, len(self))
+        return Batch(self.images[at], self.labels[at], at, np.ones(len(at), bool))  # type: ignore[arg-type]
+
+    def masks(self, indices: Any) -> Bool[np.ndarray, "batch row column"]:
+        """Exact object masks of the images at `indices`.
+
+        Raises:
+            PwactError: this dataset has no masks, or an index lies outside it.
+        """
+        if self.object_masks is None:
+            raise PwactError(
+                "a dataset with object masks",
+                f"{self.name!r}, which has none",
+                "use a synthetic set: bag, relation or shape_texture",
+            )
+        return self.object_masks[check_indices(indices, len(self))]
+
+
+def check_indices(indices: Any, size: int) -> Int[np.ndarray, " batch"]:
+    """Indices as int32, each of them inside 0 .. size - 1."""
+    at = np.asarray(indices)
+    if at.ndim != 1 or not (np.issubdtype(at.dtype, np.integer) or at.size == 0):
+        raise PwactError(
+            "a one-dimensional array of integers as indices", f"{at.dtype}{at.shape}", "pass [i]"
+        )
+    if at.size and (at.min() < 0 or at.max() >= size):
+        raise PwactError(
+            f"indices in 0 .. {size - 1}", f"{at.min()} .. {at.max()}", "read only what the dataset holds"
+        )
+    return at.astype(np.int32)
+
+
+def hash_indices(indices: Int[np.ndarray, " image"]) -> str:
+    """sha256 of an index set, the same on every machine."""
+    return hashlib.sha256(np.asarray(indices).astype("<i8").tobytes()).hexdigest()

@@ -1,0 +1,10 @@
+"""Where datasets come from: one file and one factory each. `__all__` is the registry of `pwact.data.load`."""
+
+from pwact.data.sources.bag import bag
+from pwact.data.sources.digits import digits
+from pwact.data.sources.mnist5k import mnist5k
+from pwact.data.sources.npz import npz
+from pwact.data.sources.relation import relation
+from pwact.data.sources.shape_texture import shape_texture
+
+__all__ = ["bag", "digits", "mnist5k", "npz", "relation", "shape_texture"]
