@@ -129,12 +129,11 @@ def hoyer(positive: Float[Array, "batch point"]) -> Float[Array, " batch"]:
     return (root - positive.sum(1) / jnp.where(length > 0, length, jnp.nan)) / (root - 1)
 
 
-def k90(positive: Float[Array, "batch point"], share: float = 0.9) -> Float[Array, " batch"]:
+def k90(positive: Float[Array, "batch point"]) -> Float[Array, " batch"]:
     """Least share of the points whose sum reaches 90 % of the total, as k90 / P.
 
     Args:
         positive: non-negative numbers.
-        share: of the total that must be reached.
 
     Returns:
         One value a row in (0, 1]; NaN where all numbers are 0.
@@ -147,6 +146,6 @@ def k90(positive: Float[Array, "batch point"], share: float = 0.9) -> Float[Arra
     total = positive.sum(1, keepdims=True)
     held = jnp.cumsum(-jnp.sort(-positive, axis=1), axis=1)
     # A sum that reaches the share exactly may miss it by rounding.
-    short = held < share * total * (1 - 1e-6)
+    short = held < 0.9 * total * (1 - 1e-6)
     count = short.sum(1) + 1
     return jnp.where(total[:, 0] > 0, count / points, jnp.nan)

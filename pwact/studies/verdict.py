@@ -24,7 +24,7 @@ class Measured(NamedTuple):
         return inference.interval(self.estimate, self.draws, seeds=self.seeds, level=level)
 
 
-class Tested(NamedTuple):
+class Finding(NamedTuple):
     """A criterion, and the p-value of the hypothesis that it does not hold."""
 
     criterion: Criterion
@@ -45,8 +45,8 @@ class Evidence(NamedTuple):
     prediction: str
     reading: str
     title: str
-    support: list[Tested]
-    refute: list[Tested]
+    support: list[Finding]
+    refute: list[Finding]
     controls: list[Control]
     seeds: int
     how: str
@@ -54,7 +54,7 @@ class Evidence(NamedTuple):
 
 def lower(
     name: str, side: Side, measured: Measured, threshold: float, *, level: float, strict: bool = False
-) -> Tested:
+) -> Finding:
     """The criterion that the interval's lower bound is >= (or, strict, >) the threshold.
 
     Args:
@@ -77,12 +77,12 @@ def lower(
     met = bounds.low > threshold if strict else bounds.low >= threshold
     rule = f"lower bound {'>' if strict else '>='} {threshold:g}"
     p = inference.p_value(measured.draws, threshold, above=True, seeds=measured.seeds)
-    return Tested(Criterion(name, side, rule, bounds, bool(met)), p)
+    return Finding(Criterion(name, side, rule, bounds, bool(met)), p)
 
 
 def upper(
     name: str, side: Side, measured: Measured, threshold: float, *, level: float, strict: bool = False
-) -> Tested:
+) -> Finding:
     """The criterion that the interval's upper bound is <= (or, strict, <) the threshold.
 
     Arguments and result as in `lower`.
@@ -96,7 +96,7 @@ def upper(
     met = bounds.high < threshold if strict else bounds.high <= threshold
     rule = f"upper bound {'<' if strict else '<='} {threshold:g}"
     p = inference.p_value(measured.draws, threshold, above=False, seeds=measured.seeds)
-    return Tested(Criterion(name, side, rule, bounds, bool(met)), p)
+    return Finding(Criterion(name, side, rule, bounds, bool(met)), p)
 
 
 def support_p(evidence: Evidence) -> float:
