@@ -1,4 +1,4 @@
-"""A streaming, mergeable statistic, as four pure functions."""
+"""A streaming, mergeable statistic, as four pure functions. Statistics are in pwact/stats, one a file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
+from pwact.errors import PwactError
 from pwact.types import Observation
 
 State = Any
+
+NO_INDEX = 2**31 - 1
+"""The dataset index of no image: larger than any that is one."""
 
 
 @jax.tree_util.register_dataclass
@@ -19,11 +25,11 @@ class Named:
     """An array and the names of its axes.
 
     Args:
-        values: the array.
+        values: the array, or a `Counter` of its shape, which NumPy reads as int64.
         dims: one name an axis, in order: `row`, `column`, `channel`, `class`, `rank`, ...
     """
 
-    values: jax.Array
+    values: Any
     dims: tuple[str, ...] = dataclasses.field(metadata={"static": True})
 
 
@@ -38,6 +44,7 @@ class Accumulator(NamedTuple):
 
     Args:
         init: activation of one image (shape without the batch axis, dtype) -> the identity of merge.
+            Refuses, with `PwactError`, an activation that the statistic is not defined on.
         update: (state, one batch) -> state.
         merge: (state, state) -> state.
         finalize: state -> named arrays.
@@ -47,3 +54,28 @@ class Accumulator(NamedTuple):
     update: Callable[[State, Observation], State]
     merge: Callable[[State, State], State]
     finalize: Callable[[State], Result]
+
+
+def point_dims(ndim: int) -> tuple[str, ...]:
+    """Names of the axes of one image's activation: a map's, a vector's, or numbered ones."""
+    if ndim == 3:
+        return ("row", "column", "channel")
+    if ndim == 1:
+        return ("channel",)
+    return tuple(f"axis_{axis}" for axis in range(ndim))
+
+
+def float_dtype(spec: jax.ShapeDtypeStruct) -> jnp.dtype:
+    """What a statistic computes in: float32, or the activation's own type where that is wider."""
+    if not jnp.issubdtype(spec.dtype, jnp.floating):
+        raise PwactError(
+            "an activation of floating-point numbers",
+            f"dtype {spec.dtype}",
+            "choose another site, or convert with on()",
+        )
+    return jnp.promote_types(spec.dtype, jnp.float32)
+
+
+def rows(mask: Bool[Array, " batch"], like: Float[Array, "batch ..."]) -> Bool[Array, "batch ..."]:
+    """`mask` with as many axes as `like`, to choose whole images from it."""
+    return mask.reshape(mask.shape + (1,) * (like.ndim - 1))

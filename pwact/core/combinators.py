@@ -1,0 +1,237 @@
+"""New accumulators from old ones. Public as `pwact.stats.by_class` and so on.
+
+Equal arguments give the same object, so that a sweep written with it again finds its compiled program.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from pwact.core.accumulator import Accumulator, Named, Result, State
+from pwact.errors import PwactError
+from pwact.types import Observation
+
+
+@functools.cache
+def by_class(acc: Accumulator, num_classes: int) -> Accumulator:
+    """The statistic of each class's images: dimension `class` in front of every result.
+
+    result[c] = acc of {x_i : label_i = c}
+
+    A class without images gives what `acc` gives of nothing: count 0, mean NaN. An image whose label
+    is in no class is in no result; a sweep refuses such labels. A batch costs as many updates of
+    `acc` as it holds classes, which is why a sweep sorts each load by label.
+
+    Args:
+        acc: the statistic of one class.
+        num_classes: classes are 0 .. num_classes - 1.
+
+    Returns:
+        An accumulator whose state is `num_classes` times that of `acc`.
+
+    Raises:
+        PwactError: fewer than one class.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from pwact.stats import by_class, moments
+        >>> from pwact.types import Observation
+        >>> acc = by_class(moments(), num_classes=3)
+        >>> x = jnp.array([[1.0], [3.0], [10.0]])
+        >>> label, index = jnp.array([0, 0, 2]), jnp.arange(3)
+        >>> seen = Observation(x, label, label, index, jnp.ones(3, bool))
+        >>> state = acc.update(acc.init(jax.ShapeDtypeStruct((1,), x.dtype)), seen)
+        >>> mean = acc.finalize(state)["mean"]
+        >>> mean.dims, mean.values[:, 0].tolist()
+        (('class', 'channel'), [2.0, nan, 10.0])
+
+    Source: ours; the mean of a class with no images is stated as NaN, as xarray does for empty groups.
+    """
+    if num_classes < 1:
+        raise PwactError("one class or more", f"num_classes={num_classes}", "give the dataset's num_classes")
+
+    def init(spec: jax.ShapeDtypeStruct) -> State:
+        return jax.tree.map(lambda leaf: jnp.repeat(leaf[None], num_classes, axis=0), acc.init(spec))
+
+    def update(state: State, seen: Observation) -> State:
+        inside = seen.valid & (seen.label >= 0) & (seen.label < num_classes)
+        present = (
+            jnp.zeros(num_classes, bool).at[jnp.where(inside, seen.label, num_classes)].set(True, mode="drop")
+        )
+        classes = jnp.argsort(~present, stable=True).astype(jnp.int32)
+
+        def one_class(position: Array, state: State) -> State:
+            chosen = classes[position]
+            own = jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, chosen, 0, keepdims=False), state)
+            own = acc.update(own, seen._replace(valid=inside & (seen.label == chosen)))
+            return jax.tree.map(
+                lambda leaf, new: lax.dynamic_update_index_in_dim(leaf, new, chosen, 0), state, own
+            )
+
+        return lax.fori_loop(0, present.sum(dtype=jnp.int32), one_class, state)
+
+    def finalize(state: State) -> Result:
+        return {
+            name: Named(value.values, ("class", *value.dims))
+            for name, value in jax.vmap(acc.finalize)(state).items()
+        }
+
+    return Accumulator(init, update, jax.vmap(acc.merge), finalize)
+
+
+@functools.cache
+def per_channel(acc: Accumulator) -> Accumulator:
+    """The statistic of each channel over images and positions: every point is a sample.
+
+    {x_irc} for image i, row r, column c is what `acc` sees of a channel; a count is of points.
+
+    Args:
+        acc: the statistic; it is shown an activation [sample, channel].
+
+    Returns:
+        An accumulator for maps [row, column, channel] and vectors [channel].
+
+    Raises:
+        PwactError: (by `init`) the activation is neither a map nor a vector.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from pwact.stats import moments, per_channel
+        >>> from pwact.types import Observation
+        >>> acc = per_channel(moments())
+        >>> x = jnp.arange(8.0).reshape(1, 2, 2, 2)
+        >>> zero = jnp.zeros(1, jnp.int32)
+        >>> seen = Observation(x, zero, zero, zero, jnp.ones(1, bool))
+        >>> state = acc.update(acc.init(jax.ShapeDtypeStruct((2, 2, 2), x.dtype)), seen)
+        >>> acc.finalize(state)["mean"].values.tolist()
+        [3.0, 4.0]
+
+    Source: ours.
+    """
+
+    def init(spec: jax.ShapeDtypeStruct) -> State:
+        need_channels(spec, "per_channel")
+        return acc.init(jax.ShapeDtypeStruct(spec.shape[-1:], spec.dtype))
+
+    def update(state: State, seen: Observation) -> State:
+        channels = seen.activation.shape[-1]
+        points = seen.activation[0].size // channels
+        samples = [
+            jnp.repeat(array, points) for array in (seen.label, seen.prediction, seen.index, seen.valid)
+        ]
+        return acc.update(state, Observation(seen.activation.reshape(-1, channels), *samples))
+
+    return Accumulator(init, update, acc.merge, acc.finalize)
+
+
+@functools.cache
+def on(fn: Callable[[Float[Array, "batch ..."]], Float[Array, "batch ..."]], acc: Accumulator) -> Accumulator:
+    """The statistic of fn(activation).
+
+    result = acc of {fn(x_i)}
+
+    Args:
+        fn: activation [batch, ...] -> [batch, ...], each image on its own.
+        acc: the statistic of what `fn` returns.
+
+    Returns:
+        An accumulator for whatever activation `fn` takes.
+
+    Raises:
+        PwactError: (by `init`) `fn` does not keep the batch axis.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from pwact.stats import moments, on
+        >>> from pwact.types import Observation
+        >>> acc = on(jnp.square, moments())
+        >>> x, zero = jnp.array([[-3.0], [1.0]]), jnp.zeros(2, jnp.int32)
+        >>> state = acc.init(jax.ShapeDtypeStruct((1,), x.dtype))
+        >>> state = acc.update(state, Observation(x, zero, zero, jnp.arange(2), jnp.ones(2, bool)))
+        >>> acc.finalize(state)["mean"].values.tolist()
+        [5.0]
+
+    Source: ours.
+    """
+
+    def init(spec: jax.ShapeDtypeStruct) -> State:
+        out = jax.eval_shape(fn, jax.ShapeDtypeStruct((2, *spec.shape), spec.dtype))
+        if not hasattr(out, "shape") or out.shape[:1] != (2,):
+            raise PwactError(
+                "a function that returns one array and keeps the batch axis in front",
+                f"{jax.tree.map(lambda leaf: leaf.shape, out)} from a batch of 2",
+                "write fn for [batch, ...] and leave the first axis alone",
+            )
+        return acc.init(jax.ShapeDtypeStruct(out.shape[1:], out.dtype))
+
+    def update(state: State, seen: Observation) -> State:
+        return acc.update(state, seen._replace(activation=fn(seen.activation)))
+
+    return Accumulator(init, update, acc.merge, acc.finalize)
+
+
+def named(**accs: Accumulator) -> Accumulator:
+    """Several statistics of the same activation, as one; results are called `name.array`.
+
+    result["a.mean"] = (a's result)["mean"]
+
+    Args:
+        **accs: the statistics by name.
+
+    Returns:
+        An accumulator whose state holds all of theirs.
+
+    Raises:
+        PwactError: no statistic.
+
+    Example:
+        >>> import jax
+        >>> from pwact.stats import firing, moments, named
+        >>> acc = named(own=moments(), active=firing(threshold=0.5))
+        >>> sorted(acc.finalize(acc.init(jax.ShapeDtypeStruct((1,), "float32"))))
+        ['active.count', 'active.share', 'own.count', 'own.mean', 'own.variance']
+
+    Source: ours.
+    """
+    if not accs:
+        raise PwactError("one statistic or more", "none", "give at least one, e.g. moments=moments()")
+    return _named(tuple(accs.items()))
+
+
+@functools.cache
+def _named(items: tuple[tuple[str, Accumulator], ...]) -> Accumulator:
+    accs = dict(items)
+
+    def init(spec: jax.ShapeDtypeStruct) -> State:
+        return {name: acc.init(spec) for name, acc in accs.items()}
+
+    def update(state: State, seen: Observation) -> State:
+        return {name: acc.update(state[name], seen) for name, acc in accs.items()}
+
+    def merge(left: State, right: State) -> State:
+        return {name: acc.merge(left[name], right[name]) for name, acc in accs.items()}
+
+    def finalize(state: State) -> Result:
+        return {
+            f"{name}.{array}": value
+            for name, acc in accs.items()
+            for array, value in acc.finalize(state[name]).items()
+        }
+
+    return Accumulator(init, update, merge, finalize)
+
+
+def need_channels(spec: jax.ShapeDtypeStruct, who: str) -> None:
+    """Refuse an activation that is neither a map nor a vector."""
+    if len(spec.shape) not in (1, 3):
+        raise PwactError(
+            f"an activation map [row, column, channel] or a vector [channel] for {who}",
+            f"an activation of shape {list(spec.shape)}",
+            "choose a site that is a map, or reshape with on(fn, ...)",
+        )

@@ -1,0 +1,75 @@
+"""How often every point is active."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, point_dims, rows
+from pwact.core.counter import Counter
+from pwact.types import Observation
+
+
+class FiringState(NamedTuple):
+    """Images seen, and at every point those above the threshold."""
+
+    images: Counter
+    fired: Counter
+
+
+@functools.cache
+def firing(threshold: float = 0.0) -> Accumulator:
+    """The share of images whose activation is above a threshold, at every point.
+
+    share = #{i : x_i > threshold} / n
+
+    Args:
+        threshold: in the activation's own unit; equal to it does not fire.
+
+    Returns:
+        An accumulator with results `count` (int64, images) and `share` (0 to 1; the quotient of two
+        exact counts, to 2 ulp of float32). Nothing seen: count 0, share NaN.
+
+    Raises:
+        PwactError: (by `init`) the activation is not of floating-point numbers.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from pwact.stats import firing
+        >>> from pwact.types import Observation
+        >>> acc = firing()
+        >>> x, zero = jnp.array([[0.0], [0.5], [2.0], [-1.0]]), jnp.zeros(4, jnp.int32)
+        >>> state = acc.init(jax.ShapeDtypeStruct((1,), x.dtype))
+        >>> state = acc.update(state, Observation(x, zero, zero, jnp.arange(4), jnp.ones(4, bool)))
+        >>> acc.finalize(state)["share"].values.tolist()
+        [0.5]
+
+    Source: ours; a plain frequency.
+    """
+
+    def init(spec: jax.ShapeDtypeStruct) -> FiringState:
+        float_dtype(spec)
+        return FiringState(Counter.zeros(), Counter.zeros(spec.shape))
+
+    def update(state: FiringState, seen: Observation) -> FiringState:
+        fires = (seen.activation > threshold) & rows(seen.valid, seen.activation)
+        return FiringState(
+            state.images.add(seen.valid.sum(dtype=jnp.uint32)),
+            state.fired.add(fires.sum(0, dtype=jnp.uint32)),
+        )
+
+    def merge(left: FiringState, right: FiringState) -> FiringState:
+        return FiringState(left.images.merge(right.images), left.fired.merge(right.fired))
+
+    def finalize(state: FiringState) -> Result:
+        n = state.images.to_float()
+        share = state.fired.to_float() / jnp.maximum(n, 1)
+        return {
+            "count": Named(state.images, ()),
+            "share": Named(jnp.where(n > 0, share, jnp.nan), point_dims(share.ndim)),
+        }
+
+    return Accumulator(init, update, merge, finalize)
