@@ -1,0 +1,177 @@
+"""What a report takes from `arrays.nc`, checked: plain NumPy with known axes."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int, Shaped, UInt8
+
+from pwact.errors import PwactError
+
+NODES = ("curves", "p1", "p4", "maps", "top")
+
+
+class Series(NamedTuple):
+    """One quantity for every network and seed along an axis: epochs, sites or quantiles.
+
+    `title` is the quantity in words, `x` the axis's own values or names. Networks that lack a value
+    hold NaN there.
+    """
+
+    title: str
+    networks: list[str]
+    x: list[float] | list[str]
+    values: Float[np.ndarray, "network seed x"]
+
+
+class Maps(NamedTuple):
+    """What one site does at every point, by class; a class with no images holds NaN."""
+
+    site: str
+    classes: list[str]
+    mean: Float[np.ndarray, "class row column channel"]
+    firing: Float[np.ndarray, "class row column channel"]
+
+
+class Top(NamedTuple):
+    """The images that move each channel most; an unused rank has index -1."""
+
+    site: str
+    value: Float[np.ndarray, "channel rank"]
+    index: Int[np.ndarray, "channel rank"]
+    row: Int[np.ndarray, "channel rank"]
+    column: Int[np.ndarray, "channel rank"]
+    image: UInt8[np.ndarray, "channel rank image_row image_column image_channel"]
+    box: Float[np.ndarray, "channel rank 4"]
+
+
+class Arrays(NamedTuple):
+    """Everything that a report draws; a node that a study did not write is empty."""
+
+    curves: list[Series]
+    p1: list[Series]
+    concentration: list[Series]
+    lorenz: Series | None
+    maps: dict[str, Maps]
+    top: dict[str, Top]
+
+
+def read_arrays(path: str | os.PathLike[str]) -> Arrays:
+    """Read `arrays.nc` as docs/design.md describes it.
+
+    Args:
+        path: the netCDF4 file of a study.
+
+    Returns:
+        The arrays, transposed to the axes named above.
+
+    Raises:
+        PwactError: missing, unreadable or truncated; a file of something else; a variable with
+            other dimensions.
+    """
+    do = "give the folder that a study wrote, or run the study again"
+    if not os.path.isfile(path):
+        raise PwactError(f"the arrays of a study in {path}", "no such file", do)
+    try:
+        tree = xr.load_datatree(path, engine="h5netcdf", decode_times=False)
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+        raise PwactError(f"netCDF4 in {path}", f"{type(error).__name__}: {error}", do) from error
+    if not set(NODES) & set(tree.children):
+        found = ", ".join(sorted(tree.children)) or "no nodes"
+        raise PwactError(f"one of the nodes {', '.join(NODES)} in {path}", found, do)
+    p1 = _many(tree, "p1", "site", lambda name: name.lower().startswith("aii"))
+    order = [str(name) for series in p1 for name in series.x]
+    return Arrays(
+        curves=_many(tree, "curves", "epoch", lambda name: name in ("loss", "accuracy")),
+        p1=p1,
+        concentration=_many(tree, "p4", "image", lambda name: name in ("gini", "hoyer", "k90")),
+        lorenz=next(iter(_many(tree, "p4", "quantile", lambda name: name == "lorenz")), None),
+        maps={site: _maps(site, node) for site, node in _sites(tree, "maps", order)},
+        top={site: _top(site, node) for site, node in _sites(tree, "top", order)},
+    )
+
+
+def _many(tree: xr.DataTree, node: str, along: str, wanted) -> list[Series]:
+    """Every wanted variable of a node; further axes become one series a value."""
+    if node not in tree.children:
+        return []
+    series = []
+    for name, array in tree[node].dataset.data_vars.items():
+        if not wanted(str(name)):
+            continue
+        _need(array, ("network", "seed", along), f"/{node}/{name}")
+        rest = [dim for dim in array.dims if dim not in ("network", "seed", along)]
+        for place in np.ndindex(*(array.sizes[dim] for dim in rest)):
+            at = dict(zip(rest, place, strict=True))
+            piece = array.isel(at).transpose("network", "seed", along)
+            title = str(array.attrs.get("long_name", name))
+            words = [f"{dim} {_names(array, dim)[i]}" for dim, i in at.items()]
+            x = _names(piece, along)
+            if along != "site" and along in piece.coords and np.issubdtype(piece[along].dtype, np.number):
+                x = [float(value) for value in piece[along].values]
+            elif along != "site":
+                x = [float(i) for i in range(piece.sizes[along])]
+            values = np.asarray(piece.values, float)
+            series.append(Series(", ".join([title, *words]), _names(piece, "network"), x, values))
+    return series
+
+
+def _maps(site: str, node: xr.DataTree) -> Maps:
+    dims = ("class", "row", "column", "channel")
+    mean = _take(node, "mean", dims, f"/maps/{site}")
+    firing = _take(node, "firing", dims, f"/maps/{site}")
+    return Maps(site, _names(node.dataset["mean"], "class"), mean.astype(float), firing.astype(float))
+
+
+def _top(site: str, node: xr.DataTree) -> Top:
+    where, cell = f"/top/{site}", ("channel", "rank")
+    image = _take(node, "image", (*cell, "image_row", "image_column", "image_channel"), where)
+    if image.dtype != np.uint8 or image.shape[-1] not in (1, 3):
+        found = f"{image.dtype} with {image.shape[-1]} channels"
+        raise PwactError(f"uint8 pixels with 1 or 3 channels at {where}", found, "store the images as read")
+    value = _take(node, "value", cell, where).astype(float)
+    index, row, column = (_take(node, name, cell, where).astype(int) for name in ("index", "row", "column"))
+    return Top(site, value, index, row, column, image, _take(node, "box", (*cell, "edge"), where).astype(float))
+
+
+def _sites(tree: xr.DataTree, node: str, order: list[str]) -> list[tuple[str, xr.DataTree]]:
+    """A node's children: first in the study's own order of sites, then by name with numbers as numbers."""
+    if node not in tree.children:
+        return []
+
+    def key(item: tuple[str, xr.DataTree]):
+        pieces = [(piece.isdigit(), int(piece) if piece.isdigit() else piece) for piece in _split(item[0])]
+        return order.index(item[0]) if item[0] in order else len(order), pieces
+
+    return sorted(((str(name), child) for name, child in tree[node].children.items()), key=key)
+
+
+def _split(name: str) -> list[str]:
+    return [piece for piece in re.split(r"(\d+)", name) if piece]
+
+
+def _take(node: xr.DataTree, name: str, dims: tuple[str, ...], where: str) -> Shaped[np.ndarray, "..."]:
+    if name not in node.dataset.data_vars:
+        found = ", ".join(map(str, node.dataset.data_vars)) or "nothing"
+        raise PwactError(f"{name} at {where}", found, "run the study again")
+    array = node.dataset[name]
+    _need(array, dims, f"{where}/{name}", exactly=True)
+    return array.transpose(*dims).values
+
+
+def _need(array: xr.DataArray, dims: tuple[str, ...], where: str, exactly: bool = False) -> None:
+    found = set(array.dims)
+    if (found != set(dims)) if exactly else not set(dims) <= found:
+        raise PwactError(
+            f"dimensions {', '.join(dims)} at {where}", ", ".join(map(str, array.dims)), "run the study again"
+        )
+    if not np.issubdtype(array.dtype, np.number):
+        raise PwactError(f"numbers at {where}", str(array.dtype), "run the study again")
+
+
+def _names(array: xr.DataArray, dim: str) -> list[str]:
+    return [str(value) for value in (array[dim].values if dim in array.coords else range(array.sizes[dim]))]

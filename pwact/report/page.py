@@ -1,0 +1,133 @@
+"""A run folder becomes one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from pwact._version import __version__
+from pwact.errors import PwactError
+from pwact.records import StudyRecord, read_record, write_text
+from pwact.report import numbers, pictures, plots, points
+from pwact.report.arrays import Arrays, read_arrays
+
+HUES = 8
+WORDS = {
+    "supported": "Every rule for it holds.",
+    "refuted": "The rule against it holds.",
+    "undetermined": "An interval straddles a threshold: these data do not decide.",
+    "inadmissible": "The metric failed its calibration: no verdict is given.",
+}
+
+
+def write_report(
+    folder: str | os.PathLike[str], path: str | os.PathLike[str] | None = None, *, overwrite: bool = False
+) -> Path:
+    """Write a study's report: one HTML file without scripts, fonts or addresses of elsewhere.
+
+    The same folder gives the same bytes.
+
+    Args:
+        folder: what a study left: `study.json` and `arrays.nc`.
+        path: the report, a name that ends in `.html`; `report.html` in the folder if not given.
+        overwrite: replace a report that exists.
+
+    Returns:
+        The report's path.
+
+    Raises:
+        PwactError: a file of the study is missing, damaged or foreign; the report exists already or
+            cannot be written. Nothing half-written is left.
+    """
+    folder = Path(folder)
+    path = folder / "report.html" if path is None else Path(path)
+    if path.suffix != ".html":
+        raise PwactError("a report's name to end in .html", str(path), "choose another name")
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise PwactError("no report yet", f"{path}", "ask to overwrite it, or choose another name")
+    if not folder.is_dir():
+        raise PwactError(f"a study's folder at {folder}", "no such folder", "give the folder that a study wrote")
+    record = read_record(folder / "study.json")
+    return write_text(render(record, read_arrays(folder / "arrays.nc")), path)
+
+
+def render(record: StudyRecord, arrays: Arrays) -> str:
+    """The report of a study as HTML text.
+
+    Args:
+        record: what is said in words and tables.
+        arrays: what is drawn.
+
+    Returns:
+        A whole page.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_resource),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": numbers.number,
+        "percent": numbers.percent,
+        "p_value": numbers.p_value,
+        "rule": numbers.pretty_rule,
+        "flatten": numbers.flatten,
+    }
+    css = _css()
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    return environment.get_template("page.html").render(
+        css=Markup(css),
+        csp=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        version=__version__,
+        words=WORDS,
+        record=record,
+        **_drawn(record, arrays),
+    )
+
+
+def _drawn(record: StudyRecord, arrays: Arrays) -> dict[str, Any]:
+    """Everything that has a place on the page: charts, pictures and a colour for every network."""
+    series = [*arrays.curves, *arrays.p1, *arrays.concentration, *([arrays.lorenz] if arrays.lorenz else [])]
+    controls = [control.network for verdict in record.verdicts for control in verdict.controls]
+    named = [each.name for each in record.networks]
+    names = dict.fromkeys([*named, *(name for each in series for name in each.networks), *controls])
+    hues = {name: f"n{i % HUES}" for i, name in enumerate(names)}
+    hue = hues.__getitem__
+    sites = dict.fromkeys([*arrays.maps, *arrays.top])
+    return {
+        "hues": hues,
+        "forests": [plots.forest(verdict, hue) for verdict in record.verdicts],
+        "calibrations": [plots.calibration(each) for each in record.calibration],
+        "admissible": {
+            verdict.prediction: [each for each in record.calibration if each.prediction == verdict.prediction]
+            for verdict in record.verdicts
+        },
+        "curves": [chart for each in arrays.curves if (chart := plots.lines(each, "epoch", hue))],
+        "by_site": [plots.by_site(each, hue) for each in arrays.p1],
+        "by_network": [plots.by_network(each, hue) for each in arrays.concentration],
+        "lorenz": plots.lines(arrays.lorenz, "share of points", hue, diagonal=True) if arrays.lorenz else None,
+        "pictures": [points.site_pictures(site, arrays.maps.get(site), arrays.top.get(site)) for site in sites],
+        "frame": {"width": plots.WIDTH, "height": plots.HEIGHT, "left": plots.LEFT, "right": plots.RIGHT}
+        | {"top": plots.TOP, "bottom": plots.BOTTOM},
+    }
+
+
+def _css() -> str:
+    """The style sheet with what is made by counting: colour bars, and the panel of a chosen channel."""
+    bars = [f".bar.{name}{{background:{pictures.gradient(name)}}}" for name in (points.MEAN, points.FIRING)]
+    panels = [f".picker:has(.r{i}:checked) .p{i}" for i in range(points.CHANNELS)]
+    shown = f"@supports selector(:has(a)){{.panel{{display:none}}\n{','.join(panels)}{{display:block}}}}"
+    return "\n".join(["", _resource("page.css"), *bars, shown, ""])
+
+
+def _resource(name: str) -> str:
+    return resources.files("pwact.report").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,271 @@
+"""The geometry of a report's charts. Templates turn it into SVG; every chart says in words what it shows.
+
+Two kinds: *rows* are tracks that stretch with the page (positions in percent), *lines* have a fixed
+frame that is drawn at its own size, so that letters keep theirs on a phone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from pwact.records import Calibration, Criterion, Interval, Verdict
+from pwact.report import numbers
+from pwact.report.arrays import Series
+
+WIDTH, HEIGHT = 340, 214
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 38
+
+Hue = Callable[[str], str]
+"""A network's name to the class that gives it its colour and dash."""
+
+
+class Axis(NamedTuple):
+    """A range of values and its round numbers."""
+
+    low: float
+    high: float
+    ticks: list[float]
+
+    def percent(self, value: float) -> float:
+        """Where a value lies in percent of the range, held to it."""
+        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+        return round(100 * share, 2)
+
+
+class Mark(NamedTuple):
+    """One shape on a track: a `zone` or `span` from x to x2, a `line`, a `dot` or a `seed` at x.
+
+    All places are in percent; `y` runs from 0 above to 100 below. `hue` is a class of the style sheet.
+    """
+
+    kind: str
+    x: float
+    x2: float = 0.0
+    y: float = 50.0
+    hue: str = ""
+
+
+class Row(NamedTuple):
+    """A track with its label on the left and its number on the right."""
+
+    label: str
+    value: str
+    marks: list[Mark]
+    alt: str
+    note: str = ""
+    met: bool | None = None
+
+
+class Rows(NamedTuple):
+    """Tracks over one axis, in groups with a heading each."""
+
+    groups: list[tuple[str, list[Row]]]
+    ticks: list[tuple[float, str]]
+    title: str = ""
+
+
+class Line(NamedTuple):
+    """One curve and the band of its seeds, as SVG paths."""
+
+    name: str
+    hue: str
+    path: str
+    band: str
+
+
+class Lines(NamedTuple):
+    """A framed chart in pixels of WIDTH x HEIGHT."""
+
+    title: str
+    x_title: str
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    lines: list[Line]
+    alt: str
+    diagonal: str = ""
+
+
+def axis(values: Iterable[float], count: int = 5) -> Axis:
+    """The range of the finite values, a little wider, with about `count` round numbers.
+
+    Example:
+        >>> axis([0.0, 1.0]).ticks
+        [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    """
+    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
+    if high - low < 1e-9 * max(1.0, abs(high)):
+        low, high = low - 0.5, high + 0.5
+    margin = 0.04 * (high - low)
+    raw = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = power * next(base for base in (1, 2, 5, 10) if base * power >= 0.999 * raw)
+    first, last = math.ceil((low - margin / 2) / step), math.floor((high + margin / 2) / step)
+    return Axis(low - margin, high + margin, [round(i * step, 12) for i in range(first, last + 1)])
+
+
+def forest(verdict: Verdict, hue: Hue) -> Rows:
+    """A verdict's criteria against their thresholds, the controls underneath, over one axis.
+
+    Args:
+        verdict: with its criteria and controls.
+        hue: a network's name to its colour.
+    """
+    limits = [numbers.threshold(each.rule) for each in verdict.criteria]
+    intervals = [each.interval for each in verdict.criteria] + [each.interval for each in verdict.controls]
+    inside = [x for each in intervals for x in (each.low, each.estimate, each.high)]
+    scale = axis([*inside, 0.0, *(limit.value for limit in limits if limit)])
+    groups = []
+    for side, heading in (("support", "Supported if all of"), ("refute", "Refuted if")):
+        rows = [_criterion(each, scale) for each in verdict.criteria if each.side == side]
+        groups.append((heading, rows))
+    controls = []
+    for control in verdict.controls:
+        marks = [Mark("line", scale.percent(0.0), hue="zero"), *_whisker(control.interval, scale, hue(control.network))]
+        alt = f"{control.metric}, {control.network}: {_said(control.interval)}"
+        text = numbers.interval(control.interval)
+        controls.append(Row(control.metric, text, marks, alt, note=control.network))
+    groups.append(("Controls", controls))
+    return Rows([group for group in groups if group[1]], _ticks(scale))
+
+
+def _criterion(each: Criterion, scale: Axis) -> Row:
+    limit = numbers.threshold(each.rule)
+    marks = [Mark("line", scale.percent(0.0), hue="zero")]
+    if limit:
+        end = scale.high if limit.above else scale.low
+        edges = sorted((limit.value, end))
+        marks.append(Mark("zone", scale.percent(edges[0]), scale.percent(edges[1]), hue=each.side))
+        marks.append(Mark("line", scale.percent(limit.value), hue=each.side))
+    marks += _whisker(each.interval, scale, "met" if each.met else "unmet")
+    rule = numbers.pretty_rule(each.rule)
+    alt = f"{each.name}: {_said(each.interval)}; rule to {each.side}: {rule}, {'met' if each.met else 'not met'}"
+    return Row(each.name, numbers.interval(each.interval), marks, alt, note=rule, met=each.met)
+
+
+def calibration(record: Calibration) -> Rows:
+    """The metric on every seed of both calibration sets."""
+    scale = axis([*record.bag, *record.relation])
+    rows = [
+        _dots("bag", record.bag, scale, "bag"),
+        _dots("relation", record.relation, scale, "relation"),
+    ]
+    return Rows([("", rows)], _ticks(scale), title=record.metric)
+
+
+def by_network(series: Series, hue: Hue) -> Rows:
+    """One track a network: a dot for every seed, the mean over all else."""
+    means = [_seed_means(values) for values in series.values]
+    scale = axis([x for each in means for x in each])
+    rows = [_dots(name, each, scale, hue(name)) for name, each in zip(series.networks, means, strict=True)]
+    return Rows([("", rows)], _ticks(scale), title=series.title)
+
+
+def by_site(series: Series, hue: Hue) -> Rows:
+    """One track a site: every network's mean over seeds, with the range of its seeds."""
+    scale = axis([*series.values[np.isfinite(series.values)].tolist(), 0.0, 1.0])
+    rows = []
+    for i, site in enumerate(series.x):
+        marks, said = [Mark("line", scale.percent(0.0), hue="zero")], []
+        for lane, name in enumerate(series.networks):
+            seeds = series.values[lane, :, i]
+            seeds = seeds[np.isfinite(seeds)]
+            if not len(seeds):
+                continue
+            span = Interval(float(seeds.mean()), float(seeds.min()), float(seeds.max()))
+            y = round(100 * (lane + 1) / (len(series.networks) + 1), 1)
+            marks += _whisker(span, scale, hue(name), y)
+            said.append(f"{name} {numbers.number(span.estimate)}")
+        rows.append(Row(str(site), "", marks, f"{series.title} at {site}: {', '.join(said) or 'nothing'}"))
+    return Rows([("", rows)], _ticks(scale), title=series.title)
+
+
+def lines(series: Series, x_title: str, hue: Hue, *, diagonal: bool = False) -> Lines | None:
+    """Mean over seeds with the band from the lowest seed to the highest; None where nothing is finite.
+
+    Args:
+        series: the curves.
+        x_title: the horizontal axis in words.
+        hue: a network's name to its colour.
+        diagonal: also draw y = x.
+    """
+    x = np.asarray(series.x, float)
+    whole, drawn, said = np.isfinite(series.values), [], []
+    if not whole.any():
+        return None
+    across, up = axis(x.tolist(), 4), axis(series.values[whole].tolist(), 4)
+
+    def at(horizontal: float, vertical: float) -> str:
+        return f"{_along(across, horizontal):.1f} {_up(up, vertical):.1f}"
+
+    for name, values, known in zip(series.networks, series.values, whole, strict=True):
+        keep = known.any(axis=0)
+        if not keep.any():
+            continue
+        some = np.where(known, values, np.nan)[:, keep]
+        mean, low, high = np.nanmean(some, 0), np.nanmin(some, 0), np.nanmax(some, 0)
+        path = "M" + "L".join(at(*pair) for pair in zip(x[keep], mean, strict=True))
+        there = [at(*pair) for pair in zip(x[keep], high, strict=True)]
+        back = [at(*pair) for pair in zip(x[keep][::-1], low[::-1], strict=True)]
+        drawn.append(Line(name, hue(name), path, "M" + "L".join(there + back) + "Z"))
+        said.append(f"{name} from {numbers.number(float(mean[0]))} to {numbers.number(float(mean[-1]))}")
+    return Lines(
+        title=series.title,
+        x_title=x_title,
+        x_ticks=[(_along(across, tick), numbers.tick(tick)) for tick in across.ticks],
+        y_ticks=[(_up(up, tick), numbers.tick(tick)) for tick in up.ticks],
+        lines=drawn,
+        alt=f"{series.title} by {x_title}, mean over seeds: {'; '.join(said)}.",
+        diagonal=f"M{at(0, 0)}L{at(1, 1)}" if diagonal else "",
+    )
+
+
+def _along(scale: Axis, value: float) -> float:
+    return LEFT + (WIDTH - LEFT - RIGHT) * (value - scale.low) / (scale.high - scale.low)
+
+
+def _up(scale: Axis, value: float) -> float:
+    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - scale.low) / (scale.high - scale.low)
+
+
+def _whisker(value: Interval, scale: Axis, hue: str, y: float = 50.0) -> list[Mark]:
+    if not math.isfinite(value.estimate):
+        return []
+    marks = [Mark("dot", scale.percent(value.estimate), y=y, hue=hue)]
+    if math.isfinite(value.low) and math.isfinite(value.high):
+        marks.insert(0, Mark("span", scale.percent(value.low), scale.percent(value.high), y, hue))
+    return marks
+
+
+def _dots(name: str, values: list[float], scale: Axis, hue: str) -> Row:
+    """A dot a seed, spread over the track's height so that equal values stay apart."""
+    finite = [value for value in values if math.isfinite(value)]
+    marks = [
+        Mark("seed", scale.percent(value), y=round(20 + 60 * ((0.5 + i * 0.618) % 1), 1), hue=hue)
+        for i, value in enumerate(finite)
+    ]
+    if not finite:
+        return Row(name, "undefined", [], f"{name}: undefined")
+    mean = sum(finite) / len(finite)
+    marks.append(Mark("line", scale.percent(mean), hue=f"mean {hue}"))
+    said = f"{name}: {len(finite)} seeds, mean {numbers.number(mean)}, from {numbers.number(min(finite))}"
+    return Row(name, numbers.number(mean), marks, f"{said} to {numbers.number(max(finite))}")
+
+
+def _seed_means(values: np.ndarray) -> list[float]:
+    return [float(each[np.isfinite(each)].mean()) if np.isfinite(each).any() else math.nan for each in values]
+
+
+def _ticks(scale: Axis) -> list[tuple[float, str]]:
+    return [(scale.percent(tick), numbers.tick(tick)) for tick in scale.ticks]
+
+
+def _said(value: Interval) -> str:
+    if not math.isfinite(value.estimate):
+        return "undefined"
+    low, high = numbers.number(value.low), numbers.number(value.high)
+    return f"{numbers.number(value.estimate)}, {100 * value.level:g} % interval {low} to {high}"
