@@ -13,6 +13,16 @@ from jaxtyping import Float, Int, Shaped, UInt8
 from pwact.errors import PwactError
 
 NODES = ("curves", "p1", "p4", "maps", "top")
+TITLES = {
+    "loss": "Loss",
+    "accuracy": "Accuracy",
+    "aii_s": "AII_s: all channels shuffled together",
+    "aii_i": "AII_i: each channel shuffled on its own",
+    "gini": "Gini index",
+    "hoyer": "Hoyer index",
+    "k90": "k90 / P",
+    "lorenz": "Lorenz curve",
+}
 
 
 class Series(NamedTuple):
@@ -103,12 +113,14 @@ def _many(tree: xr.DataTree, node: str, along: str, wanted) -> list[Series]:
     for name, array in tree[node].dataset.data_vars.items():
         if not wanted(str(name)):
             continue
+        if along == "site" and "site" not in array.dims:
+            array = array.expand_dims("site")
         _need(array, ("network", "seed", along), f"/{node}/{name}")
         rest = [dim for dim in array.dims if dim not in ("network", "seed", along)]
         for place in np.ndindex(*(array.sizes[dim] for dim in rest)):
             at = dict(zip(rest, place, strict=True))
             piece = array.isel(at).transpose("network", "seed", along)
-            title = str(array.attrs.get("long_name", name))
+            title = str(array.attrs.get("long_name") or TITLES.get(str(name), name))
             words = [f"{dim} {_names(array, dim)[i]}" for dim, i in at.items()]
             x = _names(piece, along)
             if along != "site" and along in piece.coords and np.issubdtype(piece[along].dtype, np.number):

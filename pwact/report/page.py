@@ -77,6 +77,7 @@ def render(record: StudyRecord, arrays: Arrays) -> str:
     )
     environment.filters |= {
         "number": numbers.number,
+        "tick": numbers.tick,
         "percent": numbers.percent,
         "p_value": numbers.p_value,
         "rule": numbers.pretty_rule,
@@ -112,7 +113,8 @@ def _drawn(record: StudyRecord, arrays: Arrays) -> dict[str, Any]:
             for verdict in record.verdicts
         },
         "curves": [chart for each in arrays.curves if (chart := plots.lines(each, "epoch", hue))],
-        "by_site": [plots.by_site(each, hue) for each in arrays.p1],
+        "by_site": [plots.by_site(each, hue) for each in arrays.p1 if len(each.x) > 1],
+        "by_index": [plots.by_network(each, hue) for each in arrays.p1 if len(each.x) == 1],
         "by_network": [plots.by_network(each, hue) for each in arrays.concentration],
         "lorenz": plots.lines(arrays.lorenz, "share of points", hue, diagonal=True) if arrays.lorenz else None,
         "pictures": [points.site_pictures(site, arrays.maps.get(site), arrays.top.get(site)) for site in sites],

@@ -120,7 +120,7 @@ def forest(verdict: Verdict, hue: Hue) -> Rows:
     inside = [x for each in intervals for x in (each.low, each.estimate, each.high)]
     scale = axis([*inside, 0.0, *(limit.value for limit in limits if limit)])
     groups = []
-    for side, heading in (("support", "Supported if all of"), ("refute", "Refuted if")):
+    for side, heading in (("support", "Supported if all of"), ("refute", "Refuted if any of")):
         rows = [_criterion(each, scale) for each in verdict.criteria if each.side == side]
         groups.append((heading, rows))
     controls = []
@@ -154,7 +154,7 @@ def calibration(record: Calibration) -> Rows:
         _dots("bag", record.bag, scale, "bag"),
         _dots("relation", record.relation, scale, "relation"),
     ]
-    return Rows([("", rows)], _ticks(scale), title=record.metric)
+    return Rows([("", rows)], _ticks(scale))
 
 
 def by_network(series: Series, hue: Hue) -> Rows:

@@ -61,12 +61,13 @@ class Channel(NamedTuple):
 
 
 class Pictures(NamedTuple):
-    """One site's channels. Sizes are (rows, columns) in points and in pixels."""
+    """One site's channels, `first` the one to open with. Sizes are (rows, columns) in points and in pixels."""
 
     site: str
     size: tuple[int, int] | None
     image_size: tuple[int, int] | None
     channels: list[Channel]
+    first: int
     total: int
     classes_left_out: int
     overview: str
@@ -85,7 +86,9 @@ def site_pictures(site: str, maps: Maps | None, top: Top | None) -> Pictures:
         At most CHANNELS channels: where there are more, those whose mean differs most between classes.
     """
     total = maps.mean.shape[-1] if maps else top.value.shape[0] if top else 0
-    chosen = _chosen(maps, total)
+    spread = _spread(maps) if maps else np.zeros(total)
+    chosen = sorted(np.argsort(-spread, kind="stable")[:CHANNELS].tolist())
+    first = int(spread[chosen].argmax()) if chosen else 0
     size = maps.mean.shape[1:3] if maps else None
     channels = []
     for place, channel in enumerate(chosen):
@@ -97,15 +100,14 @@ def site_pictures(site: str, maps: Maps | None, top: Top | None) -> Pictures:
     overview, overview_width = _overview(maps, chosen) if maps else ("", 0)
     image_size = top.image.shape[2:4] if top else None
     left_out = max(0, len(maps.classes) - CLASSES) if maps else 0
-    return Pictures(site, size, image_size, channels, total, left_out, overview, overview_width)
+    return Pictures(site, size, image_size, channels, first, total, left_out, overview, overview_width)
 
 
-def _chosen(maps: Maps | None, total: int) -> list[int]:
-    if maps is None or total <= CHANNELS:
-        return list(range(min(total, CHANNELS)))
+def _spread(maps: Maps) -> Float[np.ndarray, " channel"]:
+    """How much a channel's mean differs between the classes that have images."""
     means = maps.mean.mean(axis=(1, 2))
-    spread = means[np.isfinite(means).all(axis=1)].std(axis=0) if len(means) else np.zeros(total)
-    return sorted(np.argsort(-np.nan_to_num(spread), kind="stable")[:CHANNELS].tolist())
+    means = means[np.isfinite(means).all(axis=1)]
+    return means.std(axis=0) if len(means) else np.zeros(maps.mean.shape[-1])
 
 
 def _strips(maps: Maps, channel: int) -> tuple[list[Strip], float]:
@@ -172,7 +174,7 @@ def _shots(site: str, top: Top, channel: int, size: tuple[int, int] | None) -> t
             f"receptive field rows {upper:g} to {lower:g}, columns {left:g} to {right:g} in pixels"
         )
         box = (float(left), float(upper), float(right - left), float(lower - upper))
-        shots.append(Shot(place * width, box, centre, value, f"image {index}, ({row}, {column})", alt))
+        shots.append(Shot(place * width, box, centre, value, f"#{index} ({row}, {column})", alt))
     return shots, pictures.image_png(np.ascontiguousarray(strip)), strip.shape[1]
 
 

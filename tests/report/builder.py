@@ -193,16 +193,16 @@ def _p1(rng, networks) -> xr.Dataset:
 
 
 def _p4(rng, networks) -> xr.Dataset:
-    power = np.linspace(5, 1.5, len(networks))[:, None, None] + rng.normal(0, 0.2, (len(networks), SEEDS, 1))
+    power = np.linspace(5, 2, len(networks))[:, None, None] + rng.normal(0, 0.2, (len(networks), SEEDS, 1))
     share = np.linspace(0, 1, 51)
     gini = rng.beta(8, 3, (len(networks), SEEDS, 40))
     image = ("network", "seed", "image")
     return xr.Dataset(
         {
-            "gini": (image, gini, {"long_name": "Gini index"}),
-            "hoyer": (image, 0.8 * gini, {"long_name": "Hoyer index"}),
-            "k90": (image, 1 - gini, {"long_name": "k90 / P"}),
-            "lorenz": (("network", "seed", "quantile"), share**power, {"long_name": "Lorenz curve"}),
+            "gini": (image, gini),
+            "hoyer": (image, 0.8 * gini),
+            "k90": (image, 1 - gini),
+            "lorenz": (("network", "seed", "quantile"), share**power),
         },
         {"network": networks, "quantile": share},
     )
