@@ -220,7 +220,7 @@ def lines(series: Series, x_title: str, hue: Hue, *, diagonal: bool = False) -> 
         y_ticks=[(_up(up, tick), numbers.tick(tick)) for tick in up.ticks],
         lines=drawn,
         alt=f"{series.title} by {x_title}, mean over seeds: {'; '.join(said)}.",
-        diagonal=f"M{at(0, 0)}L{at(1, 1)}" if diagonal else "",
+        diagonal=f"M{at(0.0, 0.0)}L{at(1.0, 1.0)}" if diagonal else "",
     )
 
 
