@@ -157,8 +157,9 @@ def interval(
     if not (np.isfinite(estimate) and np.isfinite(draws).all()):
         return Interval(np.nan, np.nan, np.nan, level)
     tail = tail_share(level, seeds)
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return Interval(float(estimate), round(float(low), 12), round(float(high), 12), level)
+    # Weighted sums carry rounding of 1e-15, which must not decide on which side of a threshold 1 lies.
+    low, high = np.quantile(draws, [tail, 1 - tail]).round(12).tolist()
+    return Interval(round(float(estimate), 12), low, high, level)
 
 
 def tail_share(level: float, seeds: int) -> float:

@@ -28,7 +28,7 @@ def top_points(score: Float[Array, "batch row column"], count: int) -> Bool[Arra
     return mask.reshape(score.shape)
 
 
-def random_order(key: PRNGKeyArray, shape: tuple[int, int, int]) -> Float[Array, "batch row column"]:
+def random_order(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "batch row column"]:
     """Scores in uniformly random order.
 
     Args:
@@ -41,7 +41,7 @@ def random_order(key: PRNGKeyArray, shape: tuple[int, int, int]) -> Float[Array,
     return jax.random.uniform(key, shape)
 
 
-def blob_order(key: PRNGKeyArray, shape: tuple[int, int, int]) -> Float[Array, "batch row column"]:
+def blob_order(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "batch row column"]:
     """Scores that grow a blob: minus the squared distance to a point drawn uniformly in each image.
 
     Args:

@@ -53,6 +53,8 @@ def sums_scores(seed: int) -> Planted:
         The network.
     """
     vectors = np.random.default_rng(seed).standard_normal((CHANNELS, CLASSES, 3)).astype(np.float32)
+    # Vectors of one length score alike on average, so that every class is decided for.
+    vectors /= np.linalg.norm(vectors, axis=0)
 
     def function(variables: Any, image: Image) -> Logits:
         points = checkpoint_name(image, SITE)
@@ -121,7 +123,7 @@ def contributes_at(points: int, seed: int) -> Planted:
         seed: of the chosen points and the head.
 
     Returns:
-        The network; its variables are {"kernel", "bias"} of the head.
+        The network; its variables are {"head": {"kernel", "bias"}}.
 
     Raises:
         PwactError: k outside 1 .. 64.
@@ -133,14 +135,13 @@ def contributes_at(points: int, seed: int) -> Planted:
     mask = np.zeros(total, np.float32)
     mask[rng.choice(total, points, replace=False)] = 1.0
     where = jnp.asarray(mask.reshape(1, SIZE, SIZE, 1))
-    head = {
-        "kernel": jnp.asarray(rng.standard_normal((CHANNELS, CLASSES)), jnp.float32),
-        "bias": jnp.zeros(CLASSES),
-    }
+    kernel = jnp.asarray(rng.standard_normal((CHANNELS, CLASSES)), jnp.float32)
+    variables = {"head": {"kernel": kernel, "bias": jnp.zeros(CLASSES)}}
 
     def function(variables: Any, image: Image) -> Logits:
         colour = jax.nn.softplus(8.0 * image.mean((1, 2), keepdims=True))
         last = checkpoint_name(where * colour, SITE)
-        return last.mean((1, 2)) @ variables["kernel"] + variables["bias"][None]
+        head = variables["head"]
+        return last.mean((1, 2)) @ head["kernel"] + head["bias"][None]
 
-    return Planted(function, head, f"lets exactly {points} of {total} points contribute, all alike")
+    return Planted(function, variables, f"lets exactly {points} of {total} points contribute, all alike")

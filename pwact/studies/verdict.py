@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from pwact.records import Control, Criterion, Interval, Verdict, VerdictName
 from pwact.studies import inference
+from pwact.studies.inference import Resamples
 
 Side = Literal["support", "refute"]
 
@@ -22,6 +23,31 @@ class Measured(NamedTuple):
 
     def interval(self, level: float) -> Interval:
         return inference.interval(self.estimate, self.draws, seeds=self.seeds, level=level)
+
+
+def measure(value: Callable[[Resamples], np.ndarray], weights: Resamples) -> Measured:
+    """A statistic in the data and in every draw, by one formula.
+
+    Args:
+        value: weights -> the statistic, one a draw.
+        weights: the bootstrap's.
+
+    Returns:
+        The statistic.
+
+    Example:
+        >>> table = np.full((3, 4), 2.0)
+        >>> weights = inference.resample(3, 4, draws=10, seed=0)
+        >>> float(measure(lambda w: inference.mean_draws(table, w), weights).estimate.round(6))
+        2.0
+    """
+    seeds, images = weights.seeds.shape[1], weights.images.shape[1]
+    return Measured(value(inference.all_once(seeds, images))[0], value(weights), seeds)
+
+
+def difference(one: Measured, other: Measured) -> Measured:
+    """One statistic minus another, draw by draw: paired where both were drawn with the same weights."""
+    return Measured(one.estimate - other.estimate, one.draws - other.draws, one.seeds)
 
 
 class Finding(NamedTuple):

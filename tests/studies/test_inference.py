@@ -89,7 +89,7 @@ def test_tails_widen_for_few_seeds_and_are_nominal_for_many():
 def test_p_value_and_interval_agree(seeds):
     draws = np.random.default_rng(seeds).normal(size=9_999)
     bounds = interval(0.0, draws, seeds=seeds, level=0.9)
-    step = 0.02
+    step = 0.1  # counting one more draw than found moves p by up to 2 % out here
     assert p_value(draws, bounds.low - step, above=True, seeds=seeds) <= 0.1
     assert p_value(draws, bounds.low + step, above=True, seeds=seeds) > 0.1
     assert p_value(draws, bounds.high - step, above=False, seeds=seeds) > 0.1

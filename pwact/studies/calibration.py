@@ -1,0 +1,166 @@
+"""Does the instrument tell the truth? A metric is admissible only if it passes here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pwact.core.probe import probe
+from pwact.records import Calibration, PlantedCheck
+from pwact.studies import arrangement, concentration, contribution, inference, nulls, planted
+from pwact.studies.config import CalibrationRule
+
+PLANTED_IMAGES = 512
+PLANTED_SEEDS = 3
+
+
+def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
+    """Chance that a value of the first kind exceeds one of the second; ties count half.
+
+    Args:
+        positive: values that should be higher.
+        negative: values that should be lower.
+
+    Returns:
+        The area under the ROC curve; NaN where a value is undefined or a side is empty.
+
+    Example:
+        >>> auroc([0.9, 0.8], [0.1, 0.8])
+        0.875
+    """
+    one, other = np.asarray(positive, float)[:, None], np.asarray(negative, float)[None]
+    if not (one.size and other.size and np.isfinite(one).all() and np.isfinite(other).all()):
+        return float("nan")
+    return float(np.mean((one > other) + 0.5 * (one == other)))
+
+
+def calibrate(
+    metric: str,
+    prediction: str,
+    bag: Sequence[float],
+    relation: Sequence[float],
+    planted_checks: Sequence[PlantedCheck],
+    rule: CalibrationRule,
+    how: str,
+) -> Calibration:
+    """One metric's calibration.
+
+    Args:
+        metric: its name.
+        prediction: which prediction it decides.
+        bag: its value on each network trained on `bag`, where it should be higher.
+        relation: the same on `relation`.
+        planted_checks: networks and nulls whose answer is known.
+        rule: what must be passed.
+        how: how the numbers were made.
+
+    Returns:
+        The record; `admissible` needs enough networks, the AUROC and every planted answer.
+    """
+    area = auroc(bag, relation)
+    enough = min(len(bag), len(relation)) >= rule.seeds
+    passed = enough and area >= rule.auroc and all(check.passed for check in planted_checks)
+    short = "" if enough else f" Fewer than {rule.seeds} networks of each kind: not admissible by rule."
+    return Calibration(
+        metric=metric,
+        prediction=prediction,
+        auroc=area,
+        required_auroc=rule.auroc,
+        bag=[float(each) for each in bag],
+        relation=[float(each) for each in relation],
+        planted=list(planted_checks),
+        admissible=bool(passed),
+        how=how + short,
+    )
+
+
+def accuracy_check(network: str, accuracies: Sequence[float], rule: CalibrationRule) -> PlantedCheck:
+    """Did the networks learn the synthetic task at all? Their mean held-out accuracy must show it."""
+    found = float(np.mean(accuracies))
+    words = f"held-out accuracy >= {rule.accuracy:g}"
+    return PlantedCheck(f"trained on {network}", words, found, found >= rule.accuracy)
+
+
+def arrangement_planted(rule: CalibrationRule, permutations: int) -> list[PlantedCheck]:
+    """AII_s of networks built by hand: 1 for a bag, 0 for arrangement, 1/P for one fixed place.
+
+    Args:
+        rule: the tolerance.
+        permutations: number an image.
+
+    Returns:
+        One check a kind of network, over a few of them.
+    """
+    images = planted.images(PLANTED_IMAGES, seed=0)
+    points = planted.SIZE**2
+    checks = []
+    for make, expected in (
+        (planted.sums_scores, 1.0),
+        (planted.reads_arrangement, 0.0),
+        (planted.reads_one_position, 1 / points),
+    ):
+        networks = [make(seed) for seed in range(PLANTED_SEEDS)]
+        variables = jax.tree.map(lambda *each: jnp.stack(each), *(each.variables for each in networks))
+        cut = probe(networks[0].function, images[:2], variables=networks[0].variables).cut(planted.SITE)
+        program = jax.jit(arrangement.decisions(cut, modes=("joint",), permutations=permutations))
+        clean, shuffled = map(np.asarray, program(variables, images, jax.random.key(0)))
+        weights = inference.resample(PLANTED_SEEDS, PLANTED_IMAGES, draws=1, seed=0)
+        agreement = arrangement.Shuffled(clean, shuffled).agreement[:, 0]
+        found = arrangement.aii(agreement, clean, planted.CLASSES, weights).estimate
+        checks.append(_near(networks[0].words, "AII_s", expected, found, rule))
+    return checks
+
+
+def concentration_planted(rule: CalibrationRule) -> list[PlantedCheck]:
+    """Gini of networks where exactly k of P points contribute alike: 1 - k/P.
+
+    Args:
+        rule: the tolerance.
+
+    Returns:
+        One check a k.
+    """
+    images = planted.images(PLANTED_IMAGES, seed=0)
+    points = planted.SIZE**2
+    checks = []
+    for k in (1, 4, points // 4, points):
+        network = planted.contributes_at(k, seed=k)
+        cut = probe(network.function, images[:2], variables=network.variables).cut(planted.SITE)
+        last, rest = cut.below(network.variables, images)
+        logits = cut.above(network.variables, last, rest)
+        parts = contribution.contributions(last, logits, *concentration.head_weights(network.variables))
+        positive = jnp.maximum(parts.point, 0).reshape(len(images), -1)
+        found = float(jnp.nanmean(contribution.gini(positive)))
+        checks.append(_near(network.words, "Gini", 1 - k / points, found, rule))
+    return checks
+
+
+def null_checks(
+    planted_nulls: Sequence[nulls.Null], rule: CalibrationRule, *, level: float, seed: int
+) -> list[PlantedCheck]:
+    """Share of false verdicts on each planted null.
+
+    Args:
+        planted_nulls: of one prediction.
+        rule: the largest share allowed, and how many studies are simulated.
+        level: of the intervals.
+        seed: of the simulations.
+
+    Returns:
+        One check a null.
+    """
+    checks = []
+    for place, null in enumerate(planted_nulls):
+        found = nulls.false_share(null, rule, level=level, seed=seed + place)
+        words = f"false verdicts <= {rule.false_verdicts:g}"
+        checks.append(PlantedCheck(f"planted null: {null.words}", words, found, found <= rule.false_verdicts))
+    return checks
+
+
+def _near(network: str, metric: str, expected: float, found: Any, rule: CalibrationRule) -> PlantedCheck:
+    passed = bool(abs(found - expected) <= rule.tolerance)
+    return PlantedCheck(network, f"{metric} = {expected:.3g} +- {rule.tolerance:g}", float(found), passed)

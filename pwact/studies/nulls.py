@@ -1,0 +1,153 @@
+"""Planted nulls: how often would the rules decide when there is nothing to decide?
+
+Tables as a study measures them are drawn from a population whose true values lie on a threshold, the
+hardest place for a rule, or between the thresholds. Every verdict that the whole chain from bootstrap to
+rule then gives is a false one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from pwact.studies import arrangement, concentration, inference, verdict
+from pwact.studies.config import ArrangementRule, CalibrationRule, ConcentrationRule
+from pwact.studies.verdict import Evidence
+
+SPREAD_OF_SEEDS = 0.2
+CLASSES = 10
+PERMUTATIONS = 16
+
+
+class Null(NamedTuple):
+    """A population without an answer.
+
+    Args:
+        words: what is planted.
+        evidence: (random generator, weights of two sets of images) -> one study's evidence.
+    """
+
+    words: str
+    evidence: Callable[[np.random.Generator, tuple[inference.Resamples, inference.Resamples]], Evidence]
+
+
+def false_share(null: Null, rule: CalibrationRule, *, level: float, seed: int) -> float:
+    """Share of studies of a planted null that end in a verdict.
+
+    Args:
+        null: the population.
+        rule: how many studies, of how many seeds and images, with how many draws.
+        level: of the intervals.
+        seed: of the populations' draws.
+
+    Returns:
+        The share of *supported* and *refuted* together.
+    """
+    rng = np.random.default_rng(seed)
+    first, second = (
+        inference.resample(rule.seeds, rule.null_images, draws=rule.null_draws, seed=seed, image_set=place)
+        for place in range(2)
+    )
+    given = 0
+    for _ in range(rule.null_trials):
+        judged = verdict.judge(
+            [null.evidence(rng, (first, second))],
+            admissible=[True],
+            level=level,
+            minimum_seeds=rule.seeds,
+        )
+        given += judged[0].verdict in ("supported", "refuted")
+    return given / rule.null_trials
+
+
+def arrangement_nulls(rule: ArrangementRule, *, level: float) -> list[Null]:
+    """Nulls of P1: each threshold in turn, and the gap between them.
+
+    Args:
+        rule: the thresholds.
+        level: of the intervals.
+
+    Returns:
+        The nulls.
+    """
+
+    def null(words: str, aii_s: float, aii_i: float, kept: float) -> Null:
+        def drawn(
+            rng: np.random.Generator, weights: tuple[inference.Resamples, inference.Resamples]
+        ) -> Evidence:
+            shape = (weights[0].seeds.shape[1], weights[0].images.shape[1])
+            clean = rng.integers(0, CLASSES, shape)
+            joint, channel = (
+                arrangement.aii(_shares(rng, shape, _above_chance(value)), clean, CLASSES, weights[0])
+                for value in (aii_s, aii_i)
+            )
+            accuracy = 0.96
+            left = 1 / CLASSES + kept * (accuracy - 1 / CLASSES)
+            correct = (rng.random(shape) < _propensity(rng, shape, accuracy)).astype(float)
+            retained = arrangement.retained(correct, _shares(rng, shape, left), CLASSES, weights[0])
+            return arrangement.evidence(joint, channel, retained, rule, level=level, controls=[])
+
+        return Null(words, drawn)
+
+    between = (rule.retained_support + rule.retained_refute) / 2
+    high = (1 + rule.aii_support) / 2
+    return [
+        null(f"true AII_s = {rule.aii_support:g}", rule.aii_support, 0.1, 1.0),
+        null(f"true AII_s - AII_i = {rule.difference_support:g}", high, high - rule.difference_support, 1.0),
+        null(f"true retained accuracy = {rule.retained_support:g}", high, 0.1, rule.retained_support),
+        null(f"true retained accuracy = {between:g}", high, 0.1, between),
+        null(f"true retained accuracy = {rule.retained_refute:g}", high, 0.1, rule.retained_refute),
+    ]
+
+
+def concentration_nulls(rule: ConcentrationRule, *, level: float) -> list[Null]:
+    """Nulls of P4: Gini on its threshold, and networks that do not differ.
+
+    Args:
+        rule: the thresholds.
+        level: of the intervals.
+
+    Returns:
+        The nulls.
+    """
+
+    def null(words: str, trained: float, untrained: float, shuffled: float) -> Null:
+        def drawn(
+            rng: np.random.Generator, weights: tuple[inference.Resamples, inference.Resamples]
+        ) -> Evidence:
+            shape = (weights[0].seeds.shape[1], weights[0].images.shape[1])
+            gini, from_untrained, from_shuffled = (
+                concentration.mean(_propensity(rng, shape, value), weights[place])
+                for value, place in ((trained, 0), (untrained, 0), (shuffled, 1))
+            )
+            return concentration.evidence(gini, from_untrained, from_shuffled, rule, level=level, controls=[])
+
+        return Null(words, drawn)
+
+    high = (1 + rule.gini_support) / 2
+    return [
+        null(f"true Gini = {rule.gini_support:g}", rule.gini_support, 0.4, 0.4),
+        null("trained, untrained and shuffled alike", high, high, high),
+        null("trained and shuffled alike", high, 0.4, high),
+    ]
+
+
+def _above_chance(index: float) -> float:
+    return 1 / CLASSES + index * (1 - 1 / CLASSES)
+
+
+def _propensity(
+    rng: np.random.Generator, shape: tuple[int, int], mean: float
+) -> Float[np.ndarray, "seed image"]:
+    """Chances with exactly this mean that vary over images (shared by the seeds) and over seeds."""
+    images = rng.beta(2 * mean, 2 * (1 - mean), (1, shape[1]))
+    seeds = rng.uniform(-SPREAD_OF_SEEDS, SPREAD_OF_SEEDS, (shape[0], 1))
+    return images + seeds * images * (1 - images)
+
+
+def _shares(rng: np.random.Generator, shape: tuple[int, int], mean: float) -> Float[np.ndarray, "seed image"]:
+    """Shares of permutations under which each image's decision stays."""
+    return rng.binomial(PERMUTATIONS, _propensity(rng, shape, mean)) / PERMUTATIONS
