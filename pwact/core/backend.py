@@ -1,0 +1,83 @@
+"""What differs between CPU, GPU and TPU is decided here, and nowhere else."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import pathlib
+from typing import Any
+
+import jax
+
+CACHE_BYTES = 1 << 20
+"""Second-level cache of a core, where the machine does not say."""
+
+DEVICE_BYTES = 256 << 20
+"""Activations of one micro-batch on an accelerator: enough to fill it, little beside its memory."""
+
+
+def compiler_options() -> dict[str, str]:
+    """XLA options for programs that look inside a network, as `jax.jit(compiler_options=...)` takes them.
+
+    On CPU XLA turns a whole forward pass into one library call, and loses several times that gain when
+    an inner activation is wanted too; the option leaves each product its own call. Other back ends, and
+    versions that do not know the option, get none.
+
+    Example:
+        >>> isinstance(compiler_options(), dict)
+        True
+    """
+    return dict(_known(jax.default_backend()))
+
+
+def micro_batches(bytes_per_image: int, largest: int, limit: int) -> list[int]:
+    """The numbers of images worth computing on at once, the best guess first.
+
+    On CPU the largest activation of a micro-batch should fill the cores' second-level caches, on an
+    accelerator all activations together a fixed part of its memory. Around that guess lie the others.
+
+    Args:
+        bytes_per_image: of all activations that are looked at.
+        largest: bytes of the largest of them.
+        limit: images that there are at most.
+
+    Returns:
+        One or more, none above `limit`.
+
+    Example:
+        >>> micro_batches(100, 100, limit=3)
+        [3]
+    """
+    cpu = jax.default_backend() == "cpu"
+    guess = cache_bytes() / max(largest, 1) if cpu else DEVICE_BYTES / max(bytes_per_image, 1)
+    power = round(math.log2(min(max(guess, 1), 1024)))
+    return list(
+        dict.fromkeys(min(max(2 ** (power + step), 1), limit) for step in (0, -1, 1, -2) if power + step >= 0)
+    )
+
+
+@functools.cache
+def cache_bytes() -> int:
+    """Second-level cache of all cores that this process may use, in bytes."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for index in pathlib.Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
+        try:
+            if (index / "level").read_text().strip() == "2":
+                return cores * int((index / "size").read_text().strip().removesuffix("K")) * 1024
+        except (OSError, ValueError):
+            continue
+    return cores * CACHE_BYTES
+
+
+@functools.cache
+def _known(backend: str) -> tuple[tuple[str, str], ...]:
+    wanted: dict[str, Any] = {}
+    if backend == "cpu":
+        wanted = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+    for option in wanted.items():
+        try:
+            jax.jit(lambda x: x, compiler_options=dict([option])).lower(0.0).compile()
+        except (jax.errors.JaxRuntimeError, ValueError):
+            return ()
+    return tuple(sorted(wanted.items()))

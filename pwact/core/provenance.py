@@ -1,0 +1,89 @@
+"""How a result came to be: hashes, versions, the machine."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import platform
+from typing import Any
+
+import jax
+import numpy as np
+
+from pwact._version import __version__
+from pwact.errors import NonFiniteError
+
+LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "xarray")
+
+
+def variables_hash(variables: Any) -> str:
+    """The sha256 of a pytree of arrays: paths, shapes, dtypes and bytes.
+
+    Args:
+        variables: what `probe.run` takes; None is the hash of nothing.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Example:
+        >>> import numpy as np
+        >>> one, other = {"bias": np.zeros(2)}, {"bias": np.ones(2)}
+        >>> variables_hash(one) == variables_hash(one), variables_hash(one) == variables_hash(other)
+        (True, False)
+    """
+    digest = hashlib.sha256()
+    for path, array in _arrays(variables):
+        digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def check_finite_variables(variables: Any) -> None:
+    """Refuse variables that hold a NaN or an infinity, and name the array.
+
+    Example:
+        >>> import numpy as np
+        >>> check_finite_variables({"bias": np.array([0.0, np.inf])})
+        Traceback (most recent call last):
+        pwact.errors.NonFiniteError: expected variables of finite numbers; found 1 of 2 not finite in ...
+    """
+    for path, array in _arrays(variables):
+        if jax.numpy.issubdtype(array.dtype, np.inexact):
+            bad = int(array.size - np.isfinite(array).sum())
+            if bad:
+                raise NonFiniteError(
+                    "variables of finite numbers",
+                    f"{bad} of {array.size} not finite in {path}",
+                    "load the checkpoint again, or train with a smaller step",
+                )
+
+
+def machine() -> dict[str, str]:
+    """The time, the library versions and the device, as they are now.
+
+    Example:
+        >>> sorted(machine())
+        ['backend', 'created', 'device', 'platform', 'versions']
+    """
+    versions = {"pwact": __version__, "python": platform.python_version()}
+    versions |= {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": " ".join(f"{name}={version}" for name, version in versions.items()),
+        "backend": jax.default_backend(),
+        "device": ", ".join(sorted({device.device_kind for device in jax.devices()})),
+        "platform": platform.platform(),
+    }
+
+
+def _arrays(variables: Any) -> list[tuple[str, np.ndarray]]:
+    def host(leaf: Any) -> np.ndarray:
+        if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        return np.asarray(leaf)
+
+    return [
+        (jax.tree_util.keystr(path), host(leaf))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(variables)
+    ]

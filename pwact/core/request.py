@@ -1,0 +1,83 @@
+"""Is this a sweep that can be answered? What is wrong is said before anything runs."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from pwact.core.accumulator import Accumulator
+from pwact.core.program import Task, activation_specs
+from pwact.core.registry import nearest
+from pwact.errors import PwactError
+from pwact.types import Batch
+
+
+def check_request(task: Task, variables: Any, dataset: Any, load: Batch) -> None:
+    """What can be known to be wrong from shapes alone."""
+    for site, spec in activation_specs(task, variables, load.image).items():
+        outcome = jax.eval_shape(lambda spec=spec: task.statistics.finalize(task.statistics.init(spec)))
+        sizes = {
+            (name, dim): size
+            for name, value in outcome.items()
+            for dim, size in zip(value.dims, value.values.shape, strict=True)
+        }
+        for (name, dim), size in sizes.items():
+            if dim == "rank" and size > len(dataset):
+                raise PwactError(
+                    f"top_k of {len(dataset)} or less, the images of '{dataset.name}'",
+                    f"{size} in '{name}' at '{site}': top_k larger than the dataset",
+                    "ask for fewer",
+                )
+            if dim == "class" and dataset.labels.max() >= size:
+                raise PwactError(
+                    f"labels in 0 .. {size - 1} for '{name}'",
+                    f"label {dataset.labels.max()} in dataset '{dataset.name}'",
+                    "give by_class the dataset's num_classes",
+                )
+
+
+def known_sites(probe: Any, sites: Any) -> tuple[str, ...]:
+    """The sites asked for, in the order in which the model computes them."""
+    if isinstance(sites, str) or not sites:
+        raise PwactError(
+            "a sequence of site names", repr(sites), f"write sites=[...]; there are {len(probe.sites)}"
+        )
+    repeated = sorted({site for site in sites if list(sites).count(site) > 1})
+    if repeated:
+        raise PwactError(
+            "each site once", f"{', '.join(repeated)} more than once", "leave the repetitions out"
+        )
+    for site in sites:
+        if site not in probe.sites:
+            raise PwactError(
+                "a site of this probe", repr(site), f"{nearest(site, probe.sites)}; all: probe.sites"
+            )
+    return tuple(site for site in probe.sites if site in set(sites))
+
+
+def accumulators(statistics: Mapping[str, Accumulator]) -> Mapping[str, Accumulator]:
+    """The statistics by name, once they are accumulators and can be saved under these names."""
+    for name, acc in statistics.items():
+        if not isinstance(acc, Accumulator):
+            raise PwactError(
+                f"an accumulator for '{name}'", repr(acc), "call the factory: moments() rather than moments"
+            )
+        if not name or "/" in name:
+            raise PwactError("names of statistics without '/'", repr(name), "rename it")
+    return statistics
+
+
+def positive(name: str, value: Any) -> int:
+    """A number of images."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(value, bool):
+        raise PwactError(
+            f"{name} of 1 or more, a whole number", repr(value), f"give {name} as a number of images"
+        )
+    return number

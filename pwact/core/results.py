@@ -1,0 +1,171 @@
+"""Results on disk: an `xarray.DataTree` in one netCDF4 file, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pwact.core.accumulator import Result
+from pwact.core.provenance import variables_hash
+from pwact.errors import PwactError
+
+FORMAT = "pwact results 1"
+
+
+def node_name(site: str) -> str:
+    """A site's name as the name of a tree node: `/` and `%` are percent-encoded, dots stay.
+
+    Example:
+        >>> node_name("blocks.0.relu"), node_name("stem/conv")
+        ('blocks.0.relu', 'stem%2Fconv')
+    """
+    name = site.replace("%", "%25").replace("/", "%2F")
+    return name if name.strip(".") else name.replace(".", "%2E")
+
+
+def to_tree(results: dict[str, Result], attrs: dict[str, Any]) -> xr.DataTree:
+    """The results of all sites as a tree with `attrs` at its root.
+
+    Where statistics of one site disagree on the length of a dimension, as top_k(3) and top_k(9) do on
+    `rank`, the dimension is called `statistic.rank`.
+    """
+    nodes = {}
+    for site, result in results.items():
+        lengths: dict[str, set[int]] = {}
+        for value in result.values():
+            for dim, size in zip(value.dims, value.values.shape, strict=True):
+                lengths.setdefault(dim, set()).add(size)
+        arrays = {}
+        for name, value in result.items():
+            owner = name.rpartition(".")[0]
+            dims = [dim if len(lengths[dim]) == 1 else f"{owner}.{dim}" for dim in value.dims]
+            arrays[name] = (dims, np.asarray(value.values))
+        nodes[node_name(site)] = xr.Dataset(arrays, attrs={"site": site})
+    tree = xr.DataTree.from_dict(nodes)
+    tree.attrs = {"format": FORMAT, **attrs}
+    return tree
+
+
+def save_results(results: xr.DataTree, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write results to one netCDF4 file that plain xarray opens.
+
+    The file appears under its name when it is complete: no interruption, full disk or error leaves
+    part of one, nor touches one that was there.
+
+    Args:
+        results: a tree of arrays; attributes are strings and numbers.
+        path: where to, usually `*.nc`.
+        overwrite: replace a file that is there.
+
+    Raises:
+        PwactError: the file exists and `overwrite` is false, or it cannot be written.
+
+    Example:
+        >>> import os, tempfile, xarray as xr
+        >>> tree = xr.DataTree.from_dict({"relu": xr.Dataset({"moments.mean": ("channel", [1.0, 2.0])})})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_results(tree, os.path.join(folder, "r.nc"))
+        ...     open_results(os.path.join(folder, "r.nc"))["relu"]["moments.mean"].values.tolist()
+        [1.0, 2.0]
+
+    Source: ours.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise PwactError(
+            "a path where nothing is yet", f"{path}, which exists", "choose another, or pass overwrite=True"
+        )
+    results = results.assign_attrs(format=FORMAT)
+    # Through memory: HDF5 that runs out of disk takes the process down with it.
+    content = results.to_netcdf(engine="h5netcdf", encoding=_no_fill(results))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise PwactError(
+            f"{path} to be writable, with {len(content)} bytes free",
+            error.strerror or str(error),
+            "make room, or choose another folder; nothing was written",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def open_results(path: str | os.PathLike[str]) -> xr.DataTree:
+    """Read results into memory, as they were saved.
+
+    Args:
+        path: a file that `save_results` wrote.
+
+    Returns:
+        The tree: arrays, dtypes, dimensions, attributes. The file is closed again.
+
+    Raises:
+        PwactError: no such file, cut short or damaged, or not pwact's.
+
+    Example:
+        >>> open_results("nowhere.nc")
+        Traceback (most recent call last):
+        pwact.errors.PwactError: expected a results file; found no file at nowhere.nc; check the path
+
+    Source: ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise PwactError("a results file", f"no file at {path}", "check the path")
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as tree:
+            results = tree.load()
+    except Exception as error:  # h5py and xarray raise whatever the damaged bytes lead them to
+        raise PwactError(
+            "a complete netCDF4 file",
+            f"{path}, which cannot be read ({type(error).__name__}: {error})",
+            "make it again: it was cut short, damaged, or is something else",
+        ) from error
+    if not str(results.attrs.get("format", "")).startswith("pwact results "):
+        raise PwactError("a file that pwact wrote", f"{path} without pwact's mark", "open it with xarray")
+    if results.attrs["format"] != FORMAT:
+        raise PwactError(
+            FORMAT, f"{results.attrs['format']!r} in {path}", "open it with the pwact that wrote it"
+        )
+    return results
+
+
+def check_same_model(results: xr.DataTree, variables: Any) -> None:
+    """Refuse results that another model gave.
+
+    sha256(variables) = the hash that the sweep recorded
+
+    Args:
+        results: what a sweep returned, or `open_results` read.
+        variables: the variables that the results are to be used with.
+
+    Raises:
+        PwactError: the hashes differ, or the results carry none.
+
+    Source: ours.
+    """
+    recorded, found = results.attrs.get("variables_sha256"), variables_hash(variables)
+    if recorded != found:
+        raise PwactError(
+            f"results of the model at hand (variables sha256 {found[:12]})",
+            f"results of another (sha256 {str(recorded)[:12]})",
+            "sweep this model, or use the variables that the results were made with",
+        )
+
+
+def _no_fill(results: xr.DataTree) -> dict[str, dict[str, dict[str, None]]]:
+    """Without this xarray would mark NaN as missing, which is not what we say with it."""
+    return {
+        node.path: {str(name): {"_FillValue": None} for name in node.dataset.variables}
+        for node in results.subtree
+    }
