@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from pwact.errors import PwactError
 
@@ -47,7 +49,8 @@ class Maps(NamedTuple):
     firing: Float[np.ndarray, "class row column channel"]
 
 
-class Top(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Top:
     """The images that move each channel most; an unused rank has index -1."""
 
     site: str
@@ -105,7 +108,7 @@ def read_arrays(path: str | os.PathLike[str]) -> Arrays:
     )
 
 
-def _many(tree: xr.DataTree, node: str, along: str, wanted) -> list[Series]:
+def _many(tree: xr.DataTree, node: str, along: str, wanted: Callable[[str], bool]) -> list[Series]:
     """Every wanted variable of a node; further axes become one series a value."""
     if node not in tree.children:
         return []
@@ -116,13 +119,13 @@ def _many(tree: xr.DataTree, node: str, along: str, wanted) -> list[Series]:
         if along == "site" and "site" not in array.dims:
             array = array.expand_dims("site")
         _need(array, ("network", "seed", along), f"/{node}/{name}")
-        rest = [dim for dim in array.dims if dim not in ("network", "seed", along)]
+        rest = [dim for dim in map(str, array.dims) if dim not in ("network", "seed", along)]
         for place in np.ndindex(*(array.sizes[dim] for dim in rest)):
             at = dict(zip(rest, place, strict=True))
             piece = array.isel(at).transpose("network", "seed", along)
             title = str(array.attrs.get("long_name") or TITLES.get(str(name), name))
             words = [f"{dim} {_names(array, dim)[i]}" for dim, i in at.items()]
-            x = _names(piece, along)
+            x: list[Any] = _names(piece, along)
             if along != "site" and along in piece.coords and np.issubdtype(piece[along].dtype, np.number):
                 x = [float(value) for value in piece[along].values]
             elif along != "site":
@@ -147,7 +150,9 @@ def _top(site: str, node: xr.DataTree) -> Top:
         raise PwactError(f"uint8 pixels with 1 or 3 channels at {where}", found, "store the images as read")
     value = _take(node, "value", cell, where).astype(float)
     index, row, column = (_take(node, name, cell, where).astype(int) for name in ("index", "row", "column"))
-    return Top(site, value, index, row, column, image, _take(node, "box", (*cell, "edge"), where).astype(float))
+    return Top(
+        site, value, index, row, column, image, _take(node, "box", (*cell, "edge"), where).astype(float)
+    )
 
 
 def _sites(tree: xr.DataTree, node: str, order: list[str]) -> list[tuple[str, xr.DataTree]]:
@@ -166,7 +171,7 @@ def _split(name: str) -> list[str]:
     return [piece for piece in re.split(r"(\d+)", name) if piece]
 
 
-def _take(node: xr.DataTree, name: str, dims: tuple[str, ...], where: str) -> Shaped[np.ndarray, "..."]:
+def _take(node: xr.DataTree, name: str, dims: tuple[str, ...], where: str) -> np.ndarray:
     if name not in node.dataset.data_vars:
         found = ", ".join(map(str, node.dataset.data_vars)) or "nothing"
         raise PwactError(f"{name} at {where}", found, "run the study again")

@@ -53,7 +53,9 @@ def write_report(
     if path.is_dir() or (path.exists() and not overwrite):
         raise PwactError("no report yet", f"{path}", "ask to overwrite it, or choose another name")
     if not folder.is_dir():
-        raise PwactError(f"a study's folder at {folder}", "no such folder", "give the folder that a study wrote")
+        raise PwactError(
+            f"a study's folder at {folder}", "no such folder", "give the folder that a study wrote"
+        )
     record = read_record(folder / "study.json")
     return write_text(render(record, read_arrays(folder / "arrays.nc")), path)
 
@@ -87,7 +89,8 @@ def render(record: StudyRecord, arrays: Arrays) -> str:
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     return environment.get_template("page.html").render(
         css=Markup(css),
-        csp=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        csp="default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"style-src 'sha256-{digest}'",
         version=__version__,
         words=WORDS,
         record=record,
@@ -116,8 +119,12 @@ def _drawn(record: StudyRecord, arrays: Arrays) -> dict[str, Any]:
         "by_site": [plots.by_site(each, hue) for each in arrays.p1 if len(each.x) > 1],
         "by_index": [plots.by_network(each, hue) for each in arrays.p1 if len(each.x) == 1],
         "by_network": [plots.by_network(each, hue) for each in arrays.concentration],
-        "lorenz": plots.lines(arrays.lorenz, "share of points", hue, diagonal=True) if arrays.lorenz else None,
-        "pictures": [points.site_pictures(site, arrays.maps.get(site), arrays.top.get(site)) for site in sites],
+        "lorenz": plots.lines(arrays.lorenz, "share of points", hue, diagonal=True)
+        if arrays.lorenz
+        else None,
+        "pictures": [
+            points.site_pictures(site, arrays.maps.get(site), arrays.top.get(site)) for site in sites
+        ],
         "frame": {"width": plots.WIDTH, "height": plots.HEIGHT, "left": plots.LEFT, "right": plots.RIGHT}
         | {"top": plots.TOP, "bottom": plots.BOTTOM},
     }

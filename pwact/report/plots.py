@@ -125,7 +125,10 @@ def forest(verdict: Verdict, hue: Hue) -> Rows:
         groups.append((heading, rows))
     controls = []
     for control in verdict.controls:
-        marks = [Mark("line", scale.percent(0.0), hue="zero"), *_whisker(control.interval, scale, hue(control.network))]
+        marks = [
+            Mark("line", scale.percent(0.0), hue="zero"),
+            *_whisker(control.interval, scale, hue(control.network)),
+        ]
         alt = f"{control.metric}, {control.network}: {_said(control.interval)}"
         text = numbers.interval(control.interval)
         controls.append(Row(control.metric, text, marks, alt, note=control.network))
@@ -142,8 +145,8 @@ def _criterion(each: Criterion, scale: Axis) -> Row:
         marks.append(Mark("zone", scale.percent(edges[0]), scale.percent(edges[1]), hue=each.side))
         marks.append(Mark("line", scale.percent(limit.value), hue=each.side))
     marks += _whisker(each.interval, scale, "met" if each.met else "unmet")
-    rule = numbers.pretty_rule(each.rule)
-    alt = f"{each.name}: {_said(each.interval)}; rule to {each.side}: {rule}, {'met' if each.met else 'not met'}"
+    rule, met = numbers.pretty_rule(each.rule), "met" if each.met else "not met"
+    alt = f"{each.name}: {_said(each.interval)}; rule to {each.side}: {rule}, {met}"
     return Row(each.name, numbers.interval(each.interval), marks, alt, note=rule, met=each.met)
 
 

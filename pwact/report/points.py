@@ -61,7 +61,7 @@ class Channel(NamedTuple):
 
 
 class Pictures(NamedTuple):
-    """One site's channels, `first` the one to open with. Sizes are (rows, columns) in points and in pixels."""
+    """One site's channels, `first` the one to open with; sizes are (rows, columns) in points and pixels."""
 
     site: str
     size: tuple[int, int] | None

@@ -17,7 +17,10 @@ FLAGS = (
     "--disable-component-update --disable-sync --hide-scrollbars --remote-debugging-pipe"
 ).split()
 # The browser reads commands from descriptor 3 and answers on 4.
-LAUNCH = "import os, sys; r, w = map(int, sys.argv[1:3]); os.dup2(r, 3); os.dup2(w, 4); os.execv(sys.argv[3], sys.argv[3:])"
+LAUNCH = """import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])"""
 
 
 def find() -> str | None:
@@ -33,7 +36,16 @@ class Page:
         self._read, write = os.pipe()
         low = [os.open(os.devnull, os.O_RDONLY) for _ in range(2)]  # keeps 3 and 4 from being our own ends
         self._process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCH, str(read), str(write), executable, *FLAGS, f"--user-data-dir={profile}"],
+            [
+                sys.executable,
+                "-c",
+                LAUNCH,
+                str(read),
+                str(write),
+                executable,
+                *FLAGS,
+                f"--user-data-dir={profile}",
+            ],
             pass_fds=(read, write),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -49,11 +61,17 @@ class Page:
         for domain in ("Page", "Network", "Log", "Runtime"):
             self.call(f"{domain}.enable")
 
-    def open(self, path: Path, *, width: int, height: int = 900, scheme: str = "light", media: str = "") -> None:
+    def open(
+        self, path: Path, *, width: int, height: int = 900, scheme: str = "light", media: str = ""
+    ) -> None:
         """Load a file at a width, in a colour scheme, on `media` (screen if empty)."""
         self.requests, self.complaints, self._loaded = [], [], False
         self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
         )
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", media=media, features=features)

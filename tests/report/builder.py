@@ -20,7 +20,12 @@ from pwact.records import (
 )
 
 NETWORKS = ["trained", "shuffled labels", "untrained", "small receptive field"]
-SITES = {"blocks.0.relu": (14, 16), "blocks.1.relu": (14, 24), "blocks.2.relu": (7, 32), "blocks.3.relu": (7, 32)}
+SITES = {
+    "blocks.0.relu": (14, 16),
+    "blocks.1.relu": (14, 24),
+    "blocks.2.relu": (7, 32),
+    "blocks.3.relu": (7, 32),
+}
 CLASSES = [str(i) for i in range(10)]
 SEEDS, EPOCHS, RANKS, IMAGE = 10, 20, 9, 28
 RETAINED = "retained accuracy, trained shuffled"
@@ -53,8 +58,8 @@ def record(**changes) -> StudyRecord:
         ],
         "Decisions survive a joint shuffle of the point vectors only in part, and a network that was trained "
         "shuffled keeps 92 % of its accuracy: too much to refute, too little to support.",
-        "AII = (agreement − chance) / (1 − chance) over 16 permutations an image; the interval is a bootstrap "
-        "over seeds, then images, with 10,000 draws.",
+        "AII = (agreement − chance) / (1 − chance) over 16 permutations an image; the interval is a "
+        "bootstrap over seeds, then images, with 10,000 draws.",
     )
     p4 = Verdict(
         "P4",
@@ -64,16 +69,21 @@ def record(**changes) -> StudyRecord:
         0.0001,
         0.0002,
         [
-            Criterion("Gini of positive contributions", "support", "lower bound >= 0.6", around(0.713, 0.02), True),
+            Criterion(
+                "Gini of positive contributions", "support", "lower bound >= 0.6", around(0.713, 0.02), True
+            ),
             Criterion("Gini, trained - untrained", "support", "lower bound > 0", around(0.264, 0.041), True),
-            Criterion("Gini, trained - shuffled labels", "support", "lower bound > 0", around(0.12, 0.037), True),
+            Criterion(
+                "Gini, trained - shuffled labels", "support", "lower bound > 0", around(0.12, 0.037), True
+            ),
             Criterion("Gini, trained - untrained", "refute", "upper bound <= 0", around(0.264, 0.041), False),
         ],
         [
             Control("Gini", "shuffled labels", around(0.593, 0.031)),
             Control("Gini", "untrained", around(0.449, 0.035)),
         ],
-        "A few points carry the margin, and they do so because the network learnt: both differences lie above zero.",
+        "A few points carry the margin, and they do so because the network learnt: both "
+        "differences lie above zero.",
         "c_p = (w_y − w_c)·a_p / P for every point of the last map; the Gini index of its positive part.",
     )
     calibration = [
@@ -107,7 +117,9 @@ def record(**changes) -> StudyRecord:
         Network("trained", "true labels", SEEDS, "test", around(0.958, 0.003), 24_874, 41.2),
         Network("shuffled labels", "labels permuted once", SEEDS, "train", around(0.624, 0.02), 24_874, 41.9),
         Network("untrained", "as initialised", SEEDS, "test", around(0.099, 0.012), 24_874, 0.4),
-        Network("small receptive field", "sees 9 × 9 pixels", SEEDS, "test", around(0.913, 0.006), 21_034, 38.0),
+        Network(
+            "small receptive field", "sees 9 × 9 pixels", SEEDS, "test", around(0.913, 0.006), 21_034, 38.0
+        ),
     ]
     fields = dict(
         title="Point-wise activation on mnist5k",
@@ -120,7 +132,13 @@ def record(**changes) -> StudyRecord:
             "primary_site": "blocks.1.relu",
             "beta": 0.1,
             "tau": 0.9,
-            "p1": {"permutations": 16, "aii_s": 0.5, "difference": 0.1, "retained": 0.95, "refute_retained": 0.85},
+            "p1": {
+                "permutations": 16,
+                "aii_s": 0.5,
+                "difference": 0.1,
+                "retained": 0.95,
+                "refute_retained": 0.85,
+            },
             "p4": {"gini": 0.6},
             "bootstrap": {"draws": 10000, "level": 0.95},
             "calibration": {"auroc": 0.95, "seeds": 10},

@@ -67,7 +67,9 @@ def test_it_asks_for_nothing_and_complains_of_nothing(page, study, width):
 
 def test_its_policy_refuses_what_a_name_could_smuggle_in(page, study):
     page.open(study / "report.html", width=1280)
-    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=\"https://example.invalid/x.png\">')")
+    page.evaluate(
+        "document.body.insertAdjacentHTML('beforeend', '<img src=\"https://example.invalid/x.png\">')"
+    )
     page.evaluate("document.body.insertAdjacentHTML('beforeend', '<style>body{display:none}</style>')")
     page.evaluate("document.body.insertAdjacentHTML('beforeend', '<b onclick=\"document.title=1\">x</b>')")
     page.evaluate("document.querySelector('b:last-of-type').click()")
@@ -107,7 +109,8 @@ def test_every_drawing_has_a_size(page, study):
 def test_a_channel_is_chosen_by_keyboard(page, study):
     page.open(study / "report.html", width=390)
     shown = """[...document.querySelectorAll('.picker')].map(
-      e => [...e.querySelectorAll('.panel')].filter(p => p.checkVisibility()).map(p => p.querySelector('h4').innerText))"""
+      e => [...e.querySelectorAll('.panel')].filter(p => p.checkVisibility())
+        .map(p => p.querySelector('h4').innerText))"""
     before = page.evaluate(shown)
     assert [len(panels) for panels in before] == [1] * len(before) and before
     page.evaluate("document.querySelector('.picker input:checked').focus()")
