@@ -109,7 +109,7 @@ def pretty_rule(rule: str) -> str:
         >>> pretty_rule("lower bound >= 0.5")
         'lower bound ≥ 0.5'
     """
-    return rule.replace(">=", "≥").replace("<=", "≤")
+    return rule.replace(">=", "≥").replace("<=", "≤").replace("+-", "±")
 
 
 def flatten(settings: dict[str, Any]) -> list[tuple[str, str]]:
