@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from PIL import Image
+
+from pwact.report import write_report
+
+from . import builder
 
 pytestmark = pytest.mark.browser
 
@@ -49,6 +54,42 @@ def test_nothing_is_wider_than_the_screen(page, study, width):
     assert page.evaluate("innerWidth") == width
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.body.scrollWidth") <= width
+
+
+def test_long_names_break_instead_of_widening_the_page(page, tmp_path):
+    long = "antidisestablishmentarianism" * 4
+    base = builder.record()
+    networks = [long if name == "trained" else name for name in builder.NETWORKS]
+    study = builder.record(
+        title=long,
+        question=long,
+        dataset={"name": long},
+        configuration={long: long},
+        summary=[long],
+        limits=[long],
+        networks=[replace(base.networks[0], name=long, description=long), *base.networks[1:]],
+        calibration=[replace(each, metric=long, how=long) for each in base.calibration],
+        verdicts=[
+            replace(
+                each,
+                reading=long,
+                title=long,
+                explanation=long,
+                criteria=[
+                    replace(criterion, name=long, rule=f"{long} >= 0.5") for criterion in each.criteria
+                ],
+                controls=[replace(control, metric=long, network=long) for control in each.controls],
+            )
+            for each in base.verdicts
+        ],
+    )
+    folder = builder.write(tmp_path / "study", study, builder.arrays(networks, [long, *builder.CLASSES[1:]]))
+    page.open(write_report(folder), width=360)
+    wide = """[...document.body.querySelectorAll('*')]
+      .filter(e => !e.closest('.scroll') && !e.ownerSVGElement && e.checkVisibility())
+      .filter(e => e.getBoundingClientRect().right > 361).map(e => e.outerHTML.slice(0, 90))"""
+    assert page.evaluate(wide) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_wide_tables_scroll_in_their_own_box(page, study):
