@@ -1,0 +1,248 @@
+"""Trained networks on disk: readable JSON beside arrays that orbax writes. No pickle.
+
+A folder holds `checkpoint.json` and the folder of arrays that it names. An update writes new arrays first
+and then replaces the JSON in one step, so the folder is whole at every moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+from flax import nnx
+
+from pwact.core.provenance import variables_hash
+from pwact.data.preprocess import Preprocess
+from pwact.errors import PwactError
+from pwact.models.cnn import build
+from pwact.models.config import ModelConfig
+from pwact.train.recipe import Recipe
+from pwact.train.trained import Trained
+from pwact.train.treatment import Intervention
+
+RECORD = "checkpoint.json"
+SCHEMA = 1
+
+
+def save_checkpoint(folder: str | os.PathLike[str], trained: Trained, *, overwrite: bool = False) -> Path:
+    """Save trained networks.
+
+    Args:
+        folder: a new folder.
+        trained: what `train` returned.
+        overwrite: replace the checkpoint that `folder` holds.
+
+    Returns:
+        The folder.
+
+    Raises:
+        PwactError: the folder exists, holds something else than a checkpoint, or cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and not overwrite:
+        raise PwactError(
+            "a folder that does not exist yet", f"{str(folder)!r}", "pick another, or pass overwrite=True"
+        )
+    write(folder, trained, None)
+    return folder
+
+
+def load_checkpoint(
+    folder: str | os.PathLike[str],
+    *,
+    config: ModelConfig | None = None,
+    intervention: Intervention | None = None,
+) -> Trained:
+    """Load what `save_checkpoint`, or a finished `train(folder=...)`, has saved.
+
+    Args:
+        folder: the checkpoint.
+        config: if given, the configuration that it must be of.
+        intervention: what was in place in training, which a file cannot hold; needed where there was one.
+
+    Returns:
+        The networks, equal bit by bit.
+
+    Raises:
+        PwactError: no checkpoint; unreadable or truncated; of another configuration; of an unfinished
+            training; or trained with another intervention than the one given.
+    """
+    folder = Path(folder)
+    trained, _ = read(folder, intervention)
+    if config is not None and config != trained.config:
+        raise PwactError(
+            "a checkpoint of the configuration given",
+            f"another one in {str(folder)!r}: {_difference(config, trained.config)}",
+            "load it without config, or train this configuration",
+        )
+    epochs = trained.recipe.epochs if trained.treatment != "untrained" else 0
+    if trained.curves.sizes["epoch"] < epochs:
+        raise PwactError(
+            "a finished training",
+            f"{trained.curves.sizes['epoch']} of {epochs} epochs in {str(folder)!r}",
+            "finish it: train(..., folder=folder, resume=True)",
+        )
+    return trained
+
+
+def write(folder: Path, trained: Trained, optimizer: Any) -> None:
+    """Write or replace a checkpoint; `optimizer` is the optimizer state of an unfinished training."""
+    if folder.exists() and not (folder / RECORD).is_file():
+        raise PwactError("a checkpoint to replace", f"no {RECORD} in {str(folder)!r}", "pick another folder")
+    arrays = {f"variables.{name}": value for name, value in _named(trained.variables).items()}
+    arrays |= {f"optimizer.{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(optimizer))}
+    arrays["labels"] = np.ascontiguousarray(trained.labels)
+    record = {
+        "schema": SCHEMA,
+        "config": dataclasses.asdict(trained.config),
+        "recipe": dataclasses.asdict(trained.recipe),
+        "treatment": trained.treatment,
+        "intervention": trained.intervention.name if trained.intervention else None,
+        "seeds": trained.seeds,
+        "preprocess": dataclasses.asdict(trained.preprocess),
+        "data": trained.data,
+        "seconds": trained.seconds,
+        "splits": trained.curves.split.values.tolist(),
+        "loss": trained.curves.loss.values.tolist(),
+        "accuracy": trained.curves.accuracy.values.tolist(),
+        "hash": variables_hash(arrays),
+    }
+    try:
+        if folder.exists():
+            _fill(folder, arrays, record)
+            return
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _scratch(folder) as partial:
+            partial.mkdir()
+            _fill(partial, arrays, record)
+            os.rename(partial, folder)
+    except OSError as error:
+        raise PwactError(
+            f"a folder that can be written at {str(folder)!r}", str(error), "make room or pick another"
+        ) from error
+
+
+def read(folder: Path, intervention: Intervention | None) -> tuple[Trained, list[np.ndarray]]:
+    """A checkpoint, finished or not, and the leaves of its optimizer state (none if finished)."""
+    try:
+        record = json.loads((folder / RECORD).read_text())
+        arrays = _restore(folder / str(record["arrays"]))
+        intact = variables_hash(arrays) == record["hash"] and record["schema"] == SCHEMA
+    except FileNotFoundError as error:
+        raise PwactError("a checkpoint folder", f"no {error.filename!r}", "check the path") from error
+    except Exception as error:  # orbax and tensorstore raise many kinds for a broken file
+        raise _broken(folder, str(error).split("\n")[0]) from error
+    if not intact:
+        raise _broken(folder, "the arrays are not those that were saved")
+    stored, given = record["intervention"], intervention.name if intervention else None
+    if stored != given:
+        raise PwactError(
+            f"the intervention of the checkpoint: {stored}",
+            f"{given}",
+            "pass the one that was in place in training",
+        )
+    config = ModelConfig(**record["config"])
+    curves = {name: (("split", "seed", "epoch"), _curve(record, name)) for name in ("loss", "accuracy")}
+    trained = Trained(
+        config,
+        Recipe(**record["recipe"]),
+        record["treatment"],
+        tuple(record["seeds"]),
+        _variables(config, arrays),
+        xr.Dataset(
+            curves,
+            {
+                "split": record["splits"],
+                "seed": record["seeds"],
+                "epoch": np.arange(1, curves["loss"][1].shape[2] + 1),
+            },
+        ),
+        arrays["labels"],
+        Preprocess(**record["preprocess"]),
+        record["data"],
+        record["seconds"],
+        intervention,
+    )
+    places = sorted(int(name.split(".")[1]) for name in arrays if name.startswith("optimizer."))
+    return trained, [arrays[f"optimizer.{place}"] for place in places]
+
+
+def _fill(folder: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
+    import orbax.checkpoint as ocp
+
+    name = f"arrays-{time.time_ns()}"
+    with (
+        ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer,
+        _scratch(folder / RECORD) as partial,
+    ):
+        try:
+            checkpointer.save(folder.absolute() / name, args=ocp.args.PyTreeSave(arrays))
+            partial.write_text(json.dumps(record | {"arrays": name}, indent=1, allow_nan=False))
+            os.replace(partial, folder / RECORD)
+        except BaseException:
+            shutil.rmtree(folder / name, ignore_errors=True)
+            raise
+    for old in folder.glob("arrays-*"):
+        if old.name != name:
+            shutil.rmtree(old)
+
+
+def _restore(path: Path) -> dict[str, np.ndarray]:
+    import orbax.checkpoint as ocp
+
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        return {name: np.asarray(value) for name, value in checkpointer.restore(path.absolute()).items()}
+
+
+@contextlib.contextmanager
+def _scratch(target: Path) -> Iterator[Path]:
+    """A path beside `target`, gone afterwards whatever happens."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def _named(variables: Any) -> dict[str, np.ndarray]:
+    flat = nnx.to_flat_state(variables)
+    return {".".join(map(str, path)): np.asarray(leaf[...]) for path, leaf in flat}
+
+
+def _variables(config: ModelConfig, arrays: dict[str, np.ndarray]) -> Any:
+    """The arrays in the structure that the configuration's network has."""
+    state = nnx.state(nnx.eval_shape(lambda: build(config, 0)))
+    return nnx.from_flat_state(
+        [
+            (path, leaf.replace(jax.numpy.asarray(arrays["variables." + ".".join(map(str, path))])))
+            for path, leaf in nnx.to_flat_state(state)
+        ]
+    )
+
+
+def _curve(record: dict[str, Any], name: str) -> np.ndarray:
+    return np.array(record[name], np.float64).reshape(len(record["splits"]), len(record["seeds"]), -1)
+
+
+def _difference(wanted: ModelConfig, found: ModelConfig) -> str:
+    one, other = dataclasses.asdict(wanted), dataclasses.asdict(found)
+    return ", ".join(f"{name}={other[name]!r}, not {one[name]!r}" for name in one if one[name] != other[name])
+
+
+def _broken(folder: Path, why: str) -> PwactError:
+    return PwactError(
+        "a readable checkpoint", f"{str(folder)!r}, broken ({why})", "copy it again or train anew"
+    )

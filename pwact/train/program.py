@@ -1,0 +1,143 @@
+"""The compiled programs: draw variables, train one epoch, compute logits. Seeds are the leading axis."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from pwact.data.preprocess import Preprocess
+from pwact.models.cnn import build
+from pwact.models.config import ModelConfig
+from pwact.train.recipe import Recipe
+from pwact.train.treatment import Intervention, stream
+
+
+class Carry(NamedTuple):
+    """What training carries from step to step: parameters, running statistics, optimizer state."""
+
+    params: Any
+    rest: Any
+    optimizer: Any
+
+
+class Program(NamedTuple):
+    """Compiled functions over a leading seed axis, safe to call from several threads.
+
+    Attributes:
+        init: keys [seed] -> Carry.
+        epoch: (carry, keys [seed], epoch, images, labels [seed, image]) -> (carry, losses and accuracies
+            [seed, step]). The carry that is given is used up.
+    """
+
+    init: Callable[..., Any]
+    epoch: Callable[..., Any]
+
+
+@functools.lru_cache(maxsize=32)
+def training(
+    config: ModelConfig,
+    recipe: Recipe,
+    preprocess: Preprocess,
+    intervention: Intervention | None,
+    convolution: Literal["lax", "slices"],
+    seeds: int,
+    images: int,
+    dtype: str,
+) -> Program:
+    """The training programs for so many seeds and images, compiled once a process."""
+    optimizer = recipe.transformation(images)
+    batch = min(recipe.batch_size, images)
+    steps = recipe.steps_per_epoch(images)
+    forward = _forward(config, intervention, convolution, train=True)
+
+    def init(key: Any) -> Carry:
+        params, rest = nnx.split_state(nnx.state(build(config, key)), nnx.Param, ...)
+        return Carry(params, rest, optimizer.init(params))
+
+    def loss(params: Any, rest: Any, image: jax.Array, label: jax.Array, key: Any) -> Any:
+        outputs, variables = forward(nnx.merge_state(params, rest), preprocess(image), key)
+        target = optax.smooth_labels(jax.nn.one_hot(label, config.num_classes), recipe.label_smoothing)
+        value = optax.softmax_cross_entropy(outputs, target).mean()
+        correct = (outputs.argmax(-1) == label).mean()
+        return value, (nnx.split_state(variables, nnx.Param, ...)[1], correct)
+
+    def step(carry: Carry, image: jax.Array, label: jax.Array, key: Any) -> Any:
+        gradient = jax.value_and_grad(loss, has_aux=True)
+        (value, (rest, correct)), slope = gradient(carry.params, carry.rest, image, label, key)
+        change, state = optimizer.update(slope, carry.optimizer, carry.params)
+        return Carry(optax.apply_updates(carry.params, change), rest, state), (value, correct)
+
+    def epoch(carry: Carry, keys: Any, number: jax.Array, pixels: jax.Array, labels: jax.Array) -> Any:
+        def drawn(purpose: str) -> Any:
+            return jax.vmap(lambda key: jax.random.fold_in(stream(key, purpose), number))(keys)
+
+        order = jax.vmap(lambda key: jax.random.permutation(key, images))(drawn("order"))
+        order = order[:, : steps * batch].reshape(-1, steps, batch).swapaxes(0, 1)
+        noise = jax.vmap(lambda key: jax.random.split(key, steps))(drawn("intervention")).swapaxes(0, 1)
+
+        def body(carry: Carry, at: Any) -> Any:
+            places, key = at
+            return jax.vmap(step)(carry, pixels[places], jnp.take_along_axis(labels, places, 1), key)
+
+        carry, (losses, correct) = jax.lax.scan(body, carry, (order, noise))
+        return carry, losses.T, correct.T
+
+    first = jax.jit(jax.vmap(init))
+    keys = jax.eval_shape(jax.vmap(jax.random.key), jax.ShapeDtypeStruct((seeds,), jnp.uint32))
+    arguments = (
+        jax.eval_shape(first, keys),
+        keys,
+        jax.ShapeDtypeStruct((), jnp.int32),
+        jax.ShapeDtypeStruct((images, *config.image_shape), dtype),
+        jax.ShapeDtypeStruct((seeds, images), jnp.int32),
+    )
+    # Compiled here rather than at the first call: threads that call at once would each compile.
+    return Program(first.lower(keys).compile(), jax.jit(epoch, donate_argnums=0).lower(*arguments).compile())
+
+
+@functools.lru_cache(maxsize=32)
+def logits(
+    config: ModelConfig,
+    preprocess: Preprocess,
+    intervention: Intervention | None,
+    seeds: int,
+    images: int,
+    dtype: str,
+) -> Callable[..., Any]:
+    """Compiled (variables [seed], images, keys [seed]) -> logits [seed, image, class], in evaluation mode."""
+    forward = _forward(config, intervention, "lax", train=False)
+
+    def one(variables: Any, image: jax.Array, key: Any) -> jax.Array:
+        return forward(variables, preprocess(image), key)[0]
+
+    def state(_: Any) -> Any:
+        return nnx.state(build(config, 0))
+
+    arguments = (
+        jax.eval_shape(jax.vmap(state), jax.ShapeDtypeStruct((seeds,), jnp.uint32)),
+        jax.ShapeDtypeStruct((images, *config.image_shape), dtype),
+        jax.eval_shape(jax.vmap(jax.random.key), jax.ShapeDtypeStruct((seeds,), jnp.uint32)),
+    )
+    return jax.jit(jax.vmap(one, in_axes=(0, None, 0))).lower(*arguments).compile()
+
+
+def _forward(
+    config: ModelConfig, intervention: Intervention | None, form: Literal["lax", "slices"], train: bool
+) -> Callable[..., Any]:
+    """(variables, preprocessed images, key) -> (logits, variables with new running statistics)."""
+    model = nnx.eval_shape(lambda: build(config, 0, form=form))
+    model.train() if train else model.eval()
+    graph = nnx.graphdef(model)
+
+    def plain(variables: Any, image: jax.Array, key: Any) -> Any:
+        network = nnx.merge(graph, variables, copy=True)
+        outputs = network(image)
+        return outputs, nnx.state(network)
+
+    return plain
