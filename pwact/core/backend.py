@@ -6,7 +6,7 @@ import functools
 import math
 import os
 import pathlib
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import jax
 
@@ -57,17 +57,51 @@ def micro_batches(bytes_per_image: int, largest: int, limit: int) -> list[int]:
     )
 
 
+class SeedPlan(NamedTuple):
+    """How training runs many seeds.
+
+    Attributes:
+        together: seeds that one program trains side by side.
+        at_once: calls of that program that run at the same time, from threads.
+        convolution: the program of a convolution whose gradient is taken (`pwact.nn.Conv`).
+    """
+
+    together: int
+    at_once: int
+    convolution: Literal["lax", "slices"]
+
+
+def seed_plan(seeds: int) -> SeedPlan:
+    """On CPU one seed a program and one program a core; elsewhere all seeds in one program.
+
+    On CPU the program of one seed stays in cache, and two of them side by side fill two cores better than
+    one program of ten seeds fills both (benchmarks/seeds.py). A seed's bits then do not depend on which
+    other seeds were asked for.
+
+    Example:
+        >>> seed_plan(1).together
+        1
+    """
+    if jax.default_backend() == "cpu":
+        return SeedPlan(1, min(seeds, cores()), "slices")
+    return SeedPlan(seeds, 1, "slices")
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @functools.cache
 def cache_bytes() -> int:
     """Second-level cache of all cores that this process may use, in bytes."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for index in pathlib.Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
         try:
             if (index / "level").read_text().strip() == "2":
-                return cores * int((index / "size").read_text().strip().removesuffix("K")) * 1024
+                return cores() * int((index / "size").read_text().strip().removesuffix("K")) * 1024
         except (OSError, ValueError):
             continue
-    return cores * CACHE_BYTES
+    return cores() * CACHE_BYTES
 
 
 @functools.cache
