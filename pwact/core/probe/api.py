@@ -1,0 +1,257 @@
+"""A model as a program with named places."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Var
+
+from pwact.core.probe.cut import Cut
+from pwact.core.probe.dimensions import batch_from, symbolic_batch
+from pwact.core.probe.emit import Emission
+from pwact.core.probe.modes import Mode
+from pwact.core.probe.site import Sites
+from pwact.core.probe.sites import describe
+from pwact.core.probe.trace import Function, Program, as_function, trace
+from pwact.errors import PwactError
+
+Edit = Callable[[jax.Array], jax.Array]
+
+
+def probe(model: Any, image: Any, *, variables: Any = None, mode: Mode = "evaluation") -> Probe:
+    """Trace a model once and name the places in it.
+
+    Args:
+        model: a Flax NNX module, a Flax Linen module, or a function `f(variables, image)`; `f(image)` when
+            `variables` is None.
+        image: a batch of images of any size, or its shapes; a pytree when the model takes one. Every array
+            in it has the batch as its first axis. Only shapes and dtypes matter.
+        variables: what the model computes with; an NNX module brings its own.
+        mode: "evaluation" (dropout off, running averages used) or "training", in which the outputs are the
+            pair (outputs, new variables). A function runs as it is written, and in training mode returns
+            that pair itself.
+
+    Raises:
+        PwactError: no variables for a Linen module, a model that needs more arguments, an image without
+            a batch axis.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, pwact
+        >>> def model(variables, image):
+        ...     return jax.nn.relu(image @ variables).sum(axis=1)
+        >>> probed = probe(model, jnp.ones((2, 3)), variables=jnp.ones((3, 4)))
+        >>> list(probed.sites)
+        ['input', 'dot', 'relu', 'output']
+        >>> silenced = probed.run(jnp.ones((3, 4)), jnp.ones((2, 3)), edits={"relu": jnp.zeros_like})
+        >>> silenced[0]
+        Array([0., 0.], dtype=float32)
+    """
+    function, variables = as_function(model, variables, mode)
+    return Probe(function, variables, _structs(image), mode)
+
+
+class Probe:
+    """A model's program and its sites. Made by `probe`.
+
+    Attributes:
+        sites: the named places, in program order.
+        variables: those given, or the module's own.
+        mode: "evaluation" or "training".
+        traces: how often the model has been run in Python to read its program. It does not grow with new batch
+            sizes, unless the model asks for the batch size as a number; then each size is traced once.
+    """
+
+    def __init__(self, function: Function, variables: Any, image: Any, mode: Mode):
+        self.variables = variables
+        self.mode: Mode = mode
+        self.traces = 0
+        self._function = function
+        self._expected = _structs(variables)
+        self._image = image
+        self._programs: dict[int, Program] = {}
+        self._symbolic: Program | None = None
+        try:
+            self._symbolic, self.sites = self._trace(symbolic_batch())
+        except PwactError:
+            raise
+        except Exception:  # whatever a model raises when it cannot take a symbol for a number
+            batch = _batch_of(image)
+            self._programs[batch], self.sites = self._trace(batch)
+
+    def run(
+        self,
+        variables: Any,
+        image: Any,
+        sites: Sequence[str] = (),
+        edits: Mapping[str, Edit] | None = None,
+    ) -> tuple[Any, dict[str, jax.Array]]:
+        """Run the model, capture at sites, edit at others.
+
+        Args:
+            variables: like `self.variables`.
+            image: like the one that was traced, with any number of images.
+            sites: names of the values to return. A site that is edited too is returned as edited.
+            edits: for each site a function of its activation, whose value takes its place in all that
+                follows. Inside a scan it is applied in every turn.
+
+        Returns:
+            The model's outputs, and the activation of each site by the name it was asked for.
+
+        Raises:
+            PwactError: an unknown or repeated site; an edit of a site that is read only, or one that changes
+                shape or dtype; variables or images of other shapes than were traced.
+        """
+        program, args = self.bound(variables, image)
+        captures = self._captures(program, sites)
+        emission = Emission(captures.values(), self._edits(program, edits or {}))
+        results, captured = emission.emit(program.jaxpr, args)
+        return program.unflatten(results), {name: captured[var] for name, var in captures.items()}
+
+    def capture(self, variables: Any, image: Any, sites: Sequence[str]) -> dict[str, jax.Array]:
+        """The activations of sites alone: nothing is computed that they do not need."""
+        program, args = self.bound(variables, image)
+        captures = self._captures(program, sites)
+        _, captured = Emission(captures.values()).emit(program.jaxpr, args, outputs=())
+        return {name: captured[var] for name, var in captures.items()}
+
+    def cut(self, site: str) -> Cut:
+        """The model in two parts, below and above a site.
+
+        Raises:
+            PwactError: an unknown site, or one inside a loop or a branch.
+        """
+        found = self.sites[site]
+        if not found.cuttable:
+            raise PwactError(
+                "a site outside loops and branches", f"{site!r}, {found.when}", "use `run` with edits instead"
+            )
+        return Cut(self, found.name)
+
+    def __repr__(self) -> str:
+        return f"Probe in {self.mode} mode, {len(self.sites)} sites\n{self.sites!r}"
+
+    def program(self, batch: int) -> Program:
+        """The program for a number of images; traced at most once."""
+        if batch not in self._programs:
+            if self._symbolic is not None:
+                self._programs[batch] = self._symbolic.at(batch)
+            else:
+                self._programs[batch], _ = self._trace(batch)
+        return self._programs[batch]
+
+    def program_like(self, site: str, activation: jax.Array) -> Program:
+        """The program for as many images as an activation of a site has."""
+        if self._symbolic is None:
+            axis = self.sites[site].batch_axis
+            return self.program(_batch_of(self._image) if axis is None else jnp.shape(activation)[axis])
+        shape = self._symbolic.names[site].aval.shape
+        sizes = map(batch_from, shape, jnp.shape(activation))
+        return self.program(next((size for size in sizes if size is not None), 1))
+
+    def bound(self, variables: Any, image: Any) -> tuple[Program, list[Any]]:
+        """The program for these images, and the values of its inputs."""
+        found = _structs(image)
+        program = self.program(_batch_of(found))
+        _check_same("image", program.image, found)
+        images = map(jnp.asarray, jax.tree.leaves(image))
+        return program, [*self.bound_variables(program, variables), *images]
+
+    def bound_variables(self, program: Program, variables: Any) -> list[Any]:
+        """The values of a program's first inputs: what the model closes over, and its variables."""
+        _check_same("variables", self._expected, _structs(variables))
+        return [*program.constants, *map(jnp.asarray, jax.tree.leaves(variables))]
+
+    def _trace(self, batch: Any) -> tuple[Program, Sites]:
+        self.traces += 1
+        program = trace(self._function, self.variables, self._image, batch)
+        outputs = program.results
+        if self.mode == "training":
+            if not (isinstance(outputs, tuple) and len(outputs) == 2):
+                raise PwactError(
+                    "a function that returns (outputs, new variables) in training mode",
+                    type(outputs).__name__,
+                    "return the pair, or use mode='evaluation'",
+                )
+            outputs = outputs[0]
+        sites, names = describe(program, outputs)
+        return dataclasses.replace(program, names=names), sites
+
+    def _captures(self, program: Program, sites: Sequence[str]) -> dict[str, Var]:
+        repeated = [name for name, count in Counter(sites).items() if count > 1]
+        if repeated:
+            raise PwactError("each site once", f"{repeated[0]!r} repeatedly", "drop the repetition")
+        return {name: program.names[self.sites[name].name] for name in sites}
+
+    def _edits(self, program: Program, edits: Mapping[str, Edit]) -> dict[Var, Edit]:
+        found: dict[Var, Edit] = {}
+        for name, edit in edits.items():
+            site = self.sites[name]
+            if not site.editable:
+                raise PwactError(
+                    "a site that can be edited", f"{name!r}, {site.when}", "edit the value that goes in, or the result"
+                )
+            var = program.names[site.name]
+            if var in found:
+                raise PwactError("one edit a site", f"{name!r} and an alias of it", "compose the two functions")
+            found[var] = _checked(name, edit, var.aval)
+        return found
+
+
+def _checked(name: str, edit: Edit, aval: Any) -> Edit:
+    """The edit, which raises unless its result is like its argument."""
+
+    def checked(activation: jax.Array) -> jax.Array:
+        result = edit(activation)
+        shape, dtype = jnp.shape(result), jnp.result_type(result)
+        if shape != aval.shape or dtype != aval.dtype:
+            raise PwactError(
+                f"an edit of {name!r} that returns {aval.dtype.name}{list(aval.shape)}",
+                f"{dtype.name}{list(shape)}",
+                "keep the shape and dtype of the activation",
+            )
+        return jnp.asarray(result, aval.dtype)
+
+    return checked
+
+
+def _structs(tree: Any) -> Any:
+    """The shapes and dtypes of a pytree's arrays."""
+    return jax.eval_shape(lambda arrays: arrays, tree)
+
+
+def _batch_of(image: Any) -> int:
+    """The number of images, which the first array's first axis counts."""
+    shapes = [leaf.shape for leaf in jax.tree.leaves(image) if leaf.shape]
+    if not shapes:
+        raise PwactError("an image with a batch axis", "no axis at all", "pass a batch, image[None]")
+    if len({shape[0] for shape in shapes}) > 1:
+        raise PwactError(
+            "arrays whose first axis is the batch",
+            f"first axes {[shape[0] for shape in shapes]}",
+            "put what has no batch axis into the variables",
+        )
+    return shapes[0][0]
+
+
+def _check_same(what: str, expected: Any, found: Any) -> None:
+    """Raise at the first difference between two pytrees of shapes, which may differ in metadata."""
+    wanted, given = map(jax.tree_util.tree_leaves_with_path, (expected, found))
+    for (place, struct), (other_place, other) in zip(wanted, given, strict=False):
+        where, elsewhere = jax.tree_util.keystr(place), jax.tree_util.keystr(other_place)
+        if where != elsewhere:
+            raise PwactError(f"{what}{where}", f"{what}{elsewhere}", f"pass {what} like those that were traced")
+        if struct.shape != other.shape or struct.dtype != other.dtype:
+            raise PwactError(
+                f"{what}{where} of {struct.dtype}{list(struct.shape)}",
+                f"{other.dtype}{list(other.shape)}",
+                "pass what was traced, or probe the model again",
+            )
+    if len(wanted) != len(given):
+        raise PwactError(
+            f"{what} of {len(wanted)} arrays", f"{len(given)} arrays", "pass what was traced, or probe the model again"
+        )

@@ -1,0 +1,57 @@
+"""Numbers of images that are not known yet: a program is traced with a symbol in its shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+from jax.export import is_symbolic_dim, symbolic_shape
+
+SYMBOL = "batch"
+
+
+def symbolic_batch() -> Any:
+    """A fresh symbol for the number of images."""
+    return symbolic_shape(SYMBOL)[0]
+
+
+def concrete(size: Any, batch: int) -> int:
+    """The size of an axis when there are `batch` images.
+
+    Example:
+        >>> concrete(3 * symbolic_batch(), 2), concrete(5, 2)
+        (6, 5)
+    """
+    # The only evaluation of a symbolic size that jax 0.10 and 0.11 have.
+    return int(size._evaluate({SYMBOL: batch})) if is_symbolic_dim(size) else size
+
+
+def batch_axis(shape: tuple[Any, ...], batch: Any) -> int | None:
+    """The axis that holds the images and nothing else, or None.
+
+    Example:
+        >>> batch = symbolic_batch()
+        >>> batch_axis((4, batch, 8), batch), batch_axis((4 * batch, 8), batch)
+        (1, None)
+    """
+    symbolic = is_symbolic_dim(batch)
+    return next((i for i, size in enumerate(shape) if is_symbolic_dim(size) == symbolic and size == batch), None)
+
+
+def batch_from(size: Any, found: int) -> int | None:
+    """The number of images that gives an axis the size that was found; None when it does not depend on it.
+
+    Example:
+        >>> batch_from(2 * symbolic_batch(), 6)
+        3
+    """
+    if not is_symbolic_dim(size):
+        return None
+    one, two = concrete(size, 1), concrete(size, 2)
+    return 1 + (found - one) // (two - one)
+
+
+def with_batch(struct: jax.ShapeDtypeStruct, batch: Any) -> jax.ShapeDtypeStruct:
+    """The same array for another number of images; a scalar has none."""
+    shape = (batch, *struct.shape[1:]) if struct.shape else ()
+    return jax.ShapeDtypeStruct(shape, struct.dtype)

@@ -1,0 +1,55 @@
+"""A Flax Linen module as a pure function whose submodules mark what they return."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from flax import linen as nn
+from flax.errors import InvalidRngError
+
+from pwact.core.probe.marks import Call, marked_call
+from pwact.core.probe.modes import SWITCHES, Mode, check_callable_with_image, switches_of
+from pwact.errors import PwactError
+
+
+def linen_function(module: nn.Module, mode: Mode) -> Callable[[Any, Any], Any]:
+    """The module as `function(variables, image)`; in training mode it returns (outputs, new variables)."""
+    fields = {
+        name: SWITCHES[name] == mode for name in SWITCHES if isinstance(getattr(module, name, 0), bool | None)
+    }
+    module = module.clone(**fields) if fields else module
+    switches = switches_of(type(module).__call__, mode)  # type: ignore[operator]
+    check_callable_with_image(module.__call__, switches, type(module).__name__)  # type: ignore[operator]
+
+    def function(variables: Any, image: Any) -> Any:
+        if mode == "evaluation":
+            return module.apply(variables, image, **switches)
+        changing = [name for name in variables if name != "params"]
+        try:
+            outputs, changed = module.apply(variables, image, mutable=changing, **switches)
+        except InvalidRngError as error:
+            raise PwactError(
+                "a Linen module that draws no random numbers in training mode",
+                str(error).splitlines()[0],
+                "probe a function((variables, key), image) that calls apply(..., rngs=...) itself",
+            ) from error
+        return outputs, {**variables, **{name: changed[name] for name in changing}}
+
+    return function
+
+
+@contextlib.contextmanager
+def marked_linen_modules() -> Iterator[None]:
+    """While this is open, every Linen module that is called marks what it returns."""
+
+    def intercept(method: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        module = context.module
+        call = Call("linen", type(module).__module__.startswith("flax."), ".".join(module.path))
+        if context.method_name == "__call__":
+            return marked_call(call, type(module).__name__, method, *args, **kwargs)
+        return method(*args, **kwargs)
+
+    with nn.override_named_call(False), nn.intercept_methods(intercept):
+        yield

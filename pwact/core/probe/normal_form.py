@@ -1,0 +1,149 @@
+"""A traced model in normal form: nested calls written out, every variable bound exactly once.
+
+Because a variable is bound once, it identifies one value of the whole program, however deep: a site is
+a variable. A function that is called twice is written twice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import flax
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, new_jaxpr_eqn
+from jax.extend.source_info_util import NameStack, new_name_stack
+
+from pwact.core.probe.marks import Call, site_p
+
+Atom = Any
+"""A variable or a literal."""
+
+TRANSPARENT = frozenset({"jit", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call"})
+"""Equations that compute their body once and in place, so that the body can stand in for the equation."""
+
+STRUCTURED = TRANSPARENT | {"scan", "while", "cond"}
+"""Equations whose bodies hold sites. Every other equation is left as it is."""
+
+LIBRARIES = tuple(os.path.dirname(module.__file__) for module in (jax, flax) if module.__file__)
+
+
+def normal_form(jaxpr: Jaxpr) -> Jaxpr:
+    """Write nested calls out, mark what they return, and bind every variable once.
+
+    Args:
+        jaxpr: a program as jax traced it. Its constants become its first inputs.
+    """
+    closed = ClosedJaxpr(jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars]), ())
+    return _normal_body(closed).jaxpr
+
+
+def bodies(equation: JaxprEqn) -> tuple[ClosedJaxpr, ...]:
+    """The programs inside an equation in which sites may lie."""
+    if equation.primitive.name not in STRUCTURED:
+        return ()
+    params = equation.params
+    found = params.get("branches") or (params.get("body_jaxpr") or params.get("call_jaxpr") or params["jaxpr"],)
+    return tuple(body if isinstance(body, ClosedJaxpr) else ClosedJaxpr(body, ()) for body in found)
+
+
+def variables_of(body: ClosedJaxpr) -> Iterator[Var]:
+    """Every variable that a program binds, at any depth."""
+    yield from body.jaxpr.invars
+    for equation in body.jaxpr.eqns:
+        yield from equation.outvars
+        yield from variables_inside(equation)
+
+
+def variables_inside(equation: JaxprEqn) -> Iterator[Var]:
+    """Every variable that the bodies of an equation bind, at any depth."""
+    for body in bodies(equation):
+        yield from variables_of(body)
+
+
+def _normal_body(body: ClosedJaxpr) -> ClosedJaxpr:
+    invars = [Var(var.aval) for var in body.jaxpr.invars]
+    equations: list[JaxprEqn] = []
+    outvars = _write(body, invars, new_name_stack(), equations)
+    return ClosedJaxpr(body.jaxpr.replace(constvars=[], invars=invars, outvars=outvars, eqns=equations), ())
+
+
+def _write(body: ClosedJaxpr, args: Sequence[Atom], stack: NameStack, equations: list[JaxprEqn]) -> list[Atom]:
+    """Append the equations of `body` to `equations` and return its results."""
+    env: dict[Var, Atom] = dict(zip(body.jaxpr.invars, args, strict=True))
+    for var, value in zip(body.jaxpr.constvars, body.consts, strict=True):
+        env[var] = Literal(value, var.aval)
+
+    def read(atom: Atom) -> Atom:
+        return atom if isinstance(atom, Literal) else env[atom]
+
+    for equation in body.jaxpr.eqns:
+        invars = [read(atom) for atom in equation.invars]
+        call = _function_call(equation)
+        scope = stack + equation.source_info.name_stack
+        scope = scope.extend(call.label) if call else scope
+        source = equation.source_info.replace(name_stack=scope)
+        if _is_plain_call(equation):
+            results = _write(*bodies(equation), invars, scope, equations)
+        else:
+            results = [Var(var.aval) for var in equation.outvars]
+            params = _with_normal_bodies(equation)
+            equations.append(
+                equation.replace(invars=invars, outvars=results, params=params, source_info=source)
+            )
+        if call:
+            suffixes = _result_suffixes(bodies(equation)[0], len(results))
+            marks = [Var(result.aval) for result in results]
+            for result, mark, leaf in zip(results, marks, suffixes, strict=True):
+                params = {"operation": call.name, "leaf": leaf}
+                equations.append(new_jaxpr_eqn([result], [mark], site_p, params, set(), source, equation.ctx))
+            results = marks
+        env.update(zip(equation.outvars, results, strict=True))
+    return [read(atom) for atom in body.jaxpr.outvars]
+
+
+def _with_normal_bodies(equation: JaxprEqn) -> dict[str, Any]:
+    if equation.primitive.name not in STRUCTURED:
+        return equation.params
+    params = dict(equation.params)
+    for name, value in params.items():
+        if isinstance(value, ClosedJaxpr):
+            params[name] = _normal_body(value)
+        elif isinstance(value, Jaxpr):
+            params[name] = _normal_body(ClosedJaxpr(value, ())).jaxpr
+        elif name == "branches":
+            params[name] = tuple(_normal_body(branch) for branch in value)
+    return params
+
+
+def _is_plain_call(equation: JaxprEqn) -> bool:
+    """Whether an equation is a nested `jit` that asks for nothing of the compiler."""
+    if equation.primitive.name != "jit":
+        return False
+    params = equation.params
+    shardings = (*params["in_shardings"], *params["out_shardings"])
+    layouts = (*params["in_layouts"], *params["out_layouts"])
+    return (
+        all(type(sharding).__name__ == "UnspecifiedValue" for sharding in shardings)
+        and all(layout is None for layout in layouts)
+        and not params["compiler_options_kvs"]
+    )
+
+
+def _function_call(equation: JaxprEqn) -> Call | None:
+    """The call that a nested `jit`, `custom_jvp` or `custom_vjp` of a function with a public name is."""
+    if equation.primitive.name not in ("jit", "custom_jvp_call", "custom_vjp_call"):
+        return None
+    source = bodies(equation)[0].jaxpr.debug_info.func_src_info
+    name = equation.params.get("name") or source.split(" ")[0]
+    name = name.rpartition(".")[2]
+    if name.startswith(("_", "<")) or not name.isidentifier():
+        return None
+    return Call("function", any(f" at {library}{os.sep}" in source for library in LIBRARIES), name)
+
+
+def _result_suffixes(body: ClosedJaxpr, number: int) -> list[str]:
+    if number == 1:
+        return [""]
+    return [f"[{index}]" for index in range(number)]

@@ -1,0 +1,70 @@
+"""Which bare operations a researcher would point at where nothing else names their results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+from jax.extend.core import JaxprEqn, Literal, Var
+
+NAMES = {
+    "conv_general_dilated": "conv",
+    "dot_general": "dot",
+    "reduce_window_max": "max_pool",
+    "reduce_window_min": "min_pool",
+    "reduce_window": "pool",
+    "tanh": "tanh",
+    "logistic": "sigmoid",
+}
+"""Always worth a name."""
+
+POOLS = {"reduce_window_sum": ("sum_pool", "avg_pool"), "reduce_sum": ("sum", "mean")}
+"""Sums that are averages when their only reader divides them by something that is no image."""
+
+
+def named_operation(
+    equation: JaxprEqn, readers: Mapping[Var, list[JaxprEqn]], dependent: Collection[Var]
+) -> tuple[str, Var] | None:
+    """The operation's name and the value that carries its result, or None.
+
+    Args:
+        equation: one equation of a program.
+        readers: for each variable, the equations that read it.
+        dependent: the variables whose value depends on the images.
+    """
+    name, result = equation.primitive.name, equation.outvars[0]
+    operands = [atom for atom in equation.invars if not isinstance(atom, Literal) and atom in dependent]
+    if not operands:
+        return None
+    if name in NAMES:
+        return NAMES[name], result
+    if name == "add" and len(operands) == 2:
+        return "add", result
+    if name == "max" and len(operands) == 1:
+        return "relu" if _is_zero(equation) else "max", result
+    if name == "reduce_max" and _is_global(equation):
+        return "global_max", result
+    if name == "reduce_window_sum" or (name == "reduce_sum" and _is_global(equation)):
+        return _sum_or_mean(name, result, readers, dependent)
+    return None
+
+
+def _is_zero(equation: JaxprEqn) -> bool:
+    constants = [atom.val for atom in equation.invars if isinstance(atom, Literal)]
+    return bool(constants) and not np.any(np.asarray(constants[0]))
+
+
+def _is_global(equation: JaxprEqn) -> bool:
+    """Whether a reduction leaves one number for each image and channel of a map."""
+    return equation.invars[0].aval.ndim == 4 and len(equation.params["axes"]) == 2 and 0 not in equation.params["axes"]
+
+
+def _sum_or_mean(name: str, result: Var, readers: Mapping[Var, list[JaxprEqn]], dependent: Collection[Var]) -> tuple[str, Var]:
+    total, average = POOLS[name]
+    following = readers.get(result, [])
+    if len(following) == 1 and following[0].primitive.name in ("div", "mul"):
+        others = [atom for atom in following[0].invars if atom is not result]
+        if not any(not isinstance(atom, Literal) and atom in dependent for atom in others):
+            return average, following[0].outvars[0]
+    return total, result

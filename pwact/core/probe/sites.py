@@ -1,0 +1,68 @@
+"""The sites of a program: each named value described for one image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax.extend.core import Literal, Var
+
+from pwact.core.probe.candidates import Candidate, Context, candidates
+from pwact.core.probe.dimensions import batch_axis, concrete
+from pwact.core.probe.marks import leaf_suffix
+from pwact.core.probe.naming import NamedValue, named_values
+from pwact.core.probe.site import Site, Sites
+from pwact.core.probe.trace import Program
+from pwact.core.probe.values import carriers, dependents
+
+
+def describe(program: Program, outputs: Any) -> tuple[Sites, dict[str, Var]]:
+    """Find and name the sites of a program.
+
+    Args:
+        program: in normal form.
+        outputs: the pytree of shapes of the model's own outputs, which are the first results of the program.
+
+    Returns:
+        The sites, and for each name, aliases too, the variable it stands for.
+    """
+    jaxpr = program.jaxpr
+    found = [
+        *_ends("input", program.images, program.image),
+        *candidates(jaxpr, dependents(jaxpr, program.images)),
+        *_ends("output", jaxpr.outvars, outputs),
+    ]
+    values = named_values(found, carriers(jaxpr))
+    names = {name: value.variable for value in values for name in value.names}
+    return Sites(_site(value, depth, program.batch) for depth, value in enumerate(values)), names
+
+
+def _ends(name: str, atoms: Sequence[Any], tree: Any) -> list[Candidate]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return [
+        Candidate(atom, name + leaf_suffix(path), name, (), name, Context())
+        for (path, _), atom in zip(leaves, atoms, strict=False)
+        if not isinstance(atom, Literal)
+    ]
+
+
+def _site(value: NamedValue, depth: int, batch: Any) -> Site:
+    context, aval = value.candidate.context, value.variable.aval
+    axis = batch_axis(aval.shape, batch)
+    one_image = [concrete(size, 1) for place, size in enumerate(aval.shape) if place != axis]
+    loops = len(context.loops)
+    return Site(
+        name=value.names[0],
+        aliases=value.names[1:],
+        operation=value.candidate.operation,
+        shape=(*context.loops, *one_image),
+        batch_axis=None if axis is None else axis + loops,
+        dtype=aval.dtype,
+        depth=depth,
+        is_map=axis == 0 and not loops and len(one_image) == 3,
+        editable=context.editable,
+        cuttable=not context.when,
+        when=context.when,
+        receptive_field=None,
+    )

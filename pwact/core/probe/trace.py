@@ -1,0 +1,89 @@
+"""A model traced once: its program in normal form, for any number of images where that is possible."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from flax import linen, nnx
+from jax.extend.core import Jaxpr, Var
+
+from pwact.core.probe.concrete import at_batch_size
+from pwact.core.probe.dimensions import with_batch
+from pwact.core.probe.linen_model import linen_function, marked_linen_modules
+from pwact.core.probe.modes import Mode, check_mode
+from pwact.core.probe.nnx_model import nnx_function
+from pwact.core.probe.normal_form import normal_form
+from pwact.errors import PwactError
+
+Function = Callable[[Any, Any], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A program whose inputs are constants, the leaves of the variables and those of the image.
+
+    Args:
+        jaxpr: in normal form.
+        constants: arrays that the model closes over.
+        images: the last inputs, one for each leaf of the image.
+        image: the pytree of shapes that those leaves make up.
+        batch: the number of images, or the symbol that stands for it.
+        results: the pytree of shapes that the program returns.
+        names: for each name of a site the variable that holds its value.
+    """
+
+    jaxpr: Jaxpr
+    constants: tuple[Any, ...]
+    images: tuple[Var, ...]
+    image: Any
+    batch: Any
+    results: Any
+    names: Mapping[str, Var] = dataclasses.field(default_factory=dict)
+
+    def at(self, batch: int) -> Program:
+        """The same program for a number of images."""
+        jaxpr, variables = at_batch_size(self.jaxpr, batch)
+        return dataclasses.replace(
+            self,
+            jaxpr=jaxpr,
+            images=tuple(variables[var] for var in self.images),
+            image=jax.tree.map(lambda struct: with_batch(struct, batch), self.image),
+            batch=batch,
+            names={name: variables[var] for name, var in self.names.items()},
+        )
+
+    def unflatten(self, results: list[Any]) -> Any:
+        """The pytree that the model returns, from its leaves."""
+        return jax.tree.unflatten(jax.tree.structure(self.results), results)
+
+
+def trace(function: Function, variables: Any, image: Any, batch: Any) -> Program:
+    """Run a model once on abstract values. `image` holds the shapes of a batch of any size."""
+    image = jax.tree.map(lambda struct: with_batch(struct, batch), image)
+    with marked_linen_modules():
+        closed, results = jax.make_jaxpr(function, return_shape=True)(variables, image)
+    jaxpr = normal_form(closed.jaxpr)
+    images = tuple(jaxpr.invars[len(jaxpr.invars) - len(jax.tree.leaves(image)) :])
+    return Program(jaxpr, tuple(closed.consts), images, image, batch, results)
+
+
+def as_function(model: Any, variables: Any, mode: Mode) -> tuple[Function, Any]:
+    """A model of any kind as a function of (variables, image), and its variables."""
+    check_mode(mode)
+    if isinstance(model, nnx.Module):
+        function, own = nnx_function(model, mode)
+        return function, own if variables is None else variables
+    if isinstance(model, linen.Module):
+        if variables is None:
+            raise PwactError(
+                "the variables of a Linen module", "none", "pass variables=module.init(key, image)"
+            )
+        return linen_function(model, mode), variables
+    if not callable(model):
+        raise PwactError(
+            "a Flax module or a function", type(model).__name__, "pass a function(variables, image)"
+        )
+    return (lambda _, image: model(image)) if variables is None else model, variables
