@@ -71,7 +71,7 @@ class Preprocess:
         return cls(tuple(mean.tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist()))
 
     def __call__(
-        self, image: Num[Array, "*batch row column channel"]
+        self, image: Num[Array | np.ndarray, "*batch row column channel"]
     ) -> Float32[Array, "*batch row column channel"]:
         if len(self.mean) not in (1, image.shape[-1]):
             raise PwactError(
@@ -79,7 +79,9 @@ class Preprocess:
                 f"shape {list(image.shape)}",
                 "preprocess the data it was made for",
             )
-        return (jnp.asarray(image, jnp.float32) - jnp.asarray(self.mean)) / jnp.asarray(self.std)
+        ones = (1,) * (image.ndim - 1)
+        mean, std = (jnp.array(value, jnp.float32).reshape(*ones, -1) for value in (self.mean, self.std))
+        return (jnp.asarray(image, jnp.float32) - mean) / std
 
     def describe(self) -> str:
         """The formula with its numbers, for provenance."""

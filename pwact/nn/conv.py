@@ -58,7 +58,7 @@ class Conv(nnx.Module):
     ) -> Float[Array, "batch out_row out_column out_channel"]:
         convolve = _lax if self.form == "lax" else _slices
         y = convolve(x, self.kernel[...], self.stride)
-        return y if self.bias is None else y + self.bias[...]
+        return y if self.bias is None else y + self.bias[...].reshape(1, 1, 1, -1)
 
 
 def _lax(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:

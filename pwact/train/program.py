@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from pwact.core.probe import probe
 from pwact.data.preprocess import Preprocess
 from pwact.models.cnn import build
 from pwact.models.config import ModelConfig
@@ -134,10 +135,21 @@ def _forward(
     model = nnx.eval_shape(lambda: build(config, 0, form=form))
     model.train() if train else model.eval()
     graph = nnx.graphdef(model)
+    if intervention is None:
 
-    def plain(variables: Any, image: jax.Array, key: Any) -> Any:
-        network = nnx.merge(graph, variables, copy=True)
-        outputs = network(image)
-        return outputs, nnx.state(network)
+        def plain(variables: Any, image: jax.Array, key: Any) -> Any:
+            network = nnx.merge(graph, variables, copy=True)
+            outputs = network(image)
+            return outputs, nnx.state(network)
 
-    return plain
+        return plain
+
+    image = jax.ShapeDtypeStruct((1, *config.image_shape), jnp.float32)
+    probed = probe(model, image, mode="training" if train else "evaluation")
+
+    def edited(variables: Any, image: jax.Array, key: Any) -> Any:
+        edits = {intervention.site: functools.partial(intervention.fn, key)}
+        outputs, _ = probed.run(variables, image, edits=edits)
+        return outputs if train else (outputs, variables)
+
+    return edited
