@@ -76,5 +76,7 @@ def _argument(node: ast.expr, text: str, factories: Mapping[str, Any]) -> Any:
 
 def _malformed(text: str) -> PwactError:
     return PwactError(
-        "a name, or a call with literal arguments", f"'{text}'", "write it like top_k(9) or firing(threshold=0.5)"
+        "a name, or a call with literal arguments",
+        f"'{text}'",
+        "write it like top_k(9) or firing(threshold=0.5)",
     )
