@@ -24,6 +24,7 @@ TITLES = {
     "hoyer": "Hoyer index",
     "k90": "k90 / P",
     "lorenz": "Lorenz curve",
+    "kappa": "Decisions kept (κ)",
 }
 
 
@@ -69,6 +70,7 @@ class Arrays(NamedTuple):
     p1: list[Series]
     concentration: list[Series]
     lorenz: Series | None
+    kept: list[Series]
     maps: dict[str, Maps]
     top: dict[str, Top]
 
@@ -103,6 +105,7 @@ def read_arrays(path: str | os.PathLike[str]) -> Arrays:
         p1=p1,
         concentration=_many(tree, "p4", "image", lambda name: name in ("gini", "hoyer", "k90")),
         lorenz=next(iter(_many(tree, "p4", "quantile", lambda name: name == "lorenz")), None),
+        kept=_many(tree, "p4", "order", lambda name: name == "kappa"),
         maps={site: _maps(site, node) for site, node in _sites(tree, "maps", order)},
         top={site: _top(site, node) for site, node in _sites(tree, "top", order)},
     )
@@ -124,14 +127,10 @@ def _many(tree: xr.DataTree, node: str, along: str, wanted: Callable[[str], bool
             at = dict(zip(rest, place, strict=True))
             piece = array.isel(at).transpose("network", "seed", along)
             title = str(array.attrs.get("long_name") or TITLES.get(str(name), name))
-            words = [f"{dim} {_names(array, dim)[i]}" for dim, i in at.items()]
-            x: list[Any] = _names(piece, along)
-            if along != "site" and along in piece.coords and np.issubdtype(piece[along].dtype, np.number):
-                x = [float(value) for value in piece[along].values]
-            elif along != "site":
-                x = [float(i) for i in range(piece.sizes[along])]
+            words = [_words(array, dim, i) for dim, i in at.items()]
             values = np.asarray(piece.values, float)
-            series.append(Series(", ".join([title, *words]), _names(piece, "network"), x, values))
+            places = _places(piece, along)
+            series.append(Series(", ".join([title, *words]), _names(piece, "network"), places, values))
     return series
 
 
@@ -188,6 +187,19 @@ def _need(array: xr.DataArray, dims: tuple[str, ...], where: str, exactly: bool 
         )
     if not np.issubdtype(array.dtype, np.number):
         raise PwactError(f"numbers at {where}", str(array.dtype), "run the study again")
+
+
+def _places(array: xr.DataArray, dim: str) -> list[Any]:
+    """An axis's own numbers or names; counted from 0 where it has neither."""
+    if dim not in array.coords:
+        return [float(i) for i in range(array.sizes[dim])]
+    return [float(v) if isinstance(v, int | float | np.number) else str(v) for v in array[dim].values]
+
+
+def _words(array: xr.DataArray, dim: str, i: int) -> str:
+    """Where a further axis stands: its name alone, or the axis and a number."""
+    name = _names(array, dim)[i]
+    return f"{dim} {name}" if name.replace(".", "").isdigit() else name
 
 
 def _names(array: xr.DataArray, dim: str) -> list[str]:

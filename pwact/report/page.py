@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
 
 from pwact._version import __version__
 from pwact.errors import PwactError
 from pwact.records import StudyRecord, read_record, write_text
 from pwact.report import numbers, pictures, plots, points
-from pwact.report.arrays import Arrays, read_arrays
+from pwact.report.arrays import Arrays, Series, read_arrays
 
 HUES = 8
 WORDS = {
@@ -100,7 +101,8 @@ def render(record: StudyRecord, arrays: Arrays) -> str:
 
 def _drawn(record: StudyRecord, arrays: Arrays) -> dict[str, Any]:
     """Everything that has a place on the page: charts, pictures and a colour for every network."""
-    series = [*arrays.curves, *arrays.p1, *arrays.concentration, *([arrays.lorenz] if arrays.lorenz else [])]
+    lorenz = [arrays.lorenz] if arrays.lorenz else []
+    series = [*arrays.curves, *arrays.p1, *arrays.concentration, *lorenz, *arrays.kept]
     controls = [control.network for verdict in record.verdicts for control in verdict.controls]
     named = [each.name for each in record.networks]
     names = dict.fromkeys([*named, *(name for each in series for name in each.networks), *controls])
@@ -109,6 +111,11 @@ def _drawn(record: StudyRecord, arrays: Arrays) -> dict[str, Any]:
     sites = dict.fromkeys([*arrays.maps, *arrays.top])
     return {
         "hues": hues,
+        "shown": {
+            "curves": _shown(arrays.curves, hues),
+            "p1": _shown(arrays.p1, hues),
+            "p4": _shown([*lorenz, *arrays.kept], hues),
+        },
         "forests": [plots.forest(verdict, hue) for verdict in record.verdicts],
         "calibrations": [plots.calibration(each) for each in record.calibration],
         "admissible": {
@@ -116,9 +123,10 @@ def _drawn(record: StudyRecord, arrays: Arrays) -> dict[str, Any]:
             for verdict in record.verdicts
         },
         "curves": [chart for each in arrays.curves if (chart := plots.lines(each, "epoch", hue))],
-        "by_site": [plots.by_site(each, hue) for each in arrays.p1 if len(each.x) > 1],
+        "by_site": [plots.by_place(each, hue) for each in arrays.p1 if len(each.x) > 1],
         "by_index": [plots.by_network(each, hue) for each in arrays.p1 if len(each.x) == 1],
         "by_network": [plots.by_network(each, hue) for each in arrays.concentration],
+        "kept": [plots.by_place(each, hue) for each in arrays.kept],
         "lorenz": plots.lines(arrays.lorenz, "share of points", hue, diagonal=True)
         if arrays.lorenz
         else None,
@@ -128,6 +136,17 @@ def _drawn(record: StudyRecord, arrays: Arrays) -> dict[str, Any]:
         "frame": {"width": plots.WIDTH, "height": plots.HEIGHT, "left": plots.LEFT, "right": plots.RIGHT}
         | {"top": plots.TOP, "bottom": plots.BOTTOM},
     }
+
+
+def _shown(series: list[Series], hues: dict[str, str]) -> dict[str, str]:
+    """The colours of the networks that have a value somewhere in these charts."""
+    there = {
+        name
+        for each in series
+        for name, values in zip(each.networks, each.values, strict=True)
+        if np.isfinite(values).any()
+    }
+    return {name: hue for name, hue in hues.items() if name in there}
 
 
 def _css() -> str:

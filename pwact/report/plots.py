@@ -50,7 +50,7 @@ class Mark(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A track with its label on the left and its number on the right."""
+    """A track of `height` pixels with its label on the left and its number on the right."""
 
     label: str
     value: str
@@ -58,6 +58,7 @@ class Row(NamedTuple):
     alt: str
     note: str = ""
     met: bool | None = None
+    height: int = 24
 
 
 class Rows(NamedTuple):
@@ -168,8 +169,8 @@ def by_network(series: Series, hue: Hue) -> Rows:
     return Rows([("", rows)], _ticks(scale), title=series.title)
 
 
-def by_site(series: Series, hue: Hue) -> Rows:
-    """One track a site: every network's mean over seeds, with the range of its seeds."""
+def by_place(series: Series, hue: Hue) -> Rows:
+    """One track a site or order: every network's mean over seeds, with the range of its seeds."""
     scale = axis([*series.values[np.isfinite(series.values)].tolist(), 0.0, 1.0])
     rows = []
     for i, site in enumerate(series.x):
@@ -183,7 +184,8 @@ def by_site(series: Series, hue: Hue) -> Rows:
             y = round(100 * (lane + 1) / (len(series.networks) + 1), 1)
             marks += _whisker(span, scale, hue(name), y)
             said.append(f"{name} {numbers.number(span.estimate)}")
-        rows.append(Row(str(site), "", marks, f"{series.title} at {site}: {', '.join(said) or 'nothing'}"))
+        alt = f"{series.title} at {site}: {', '.join(said) or 'nothing'}"
+        rows.append(Row(str(site), "", marks, alt, height=16 * len(series.networks)))
     return Rows([("", rows)], _ticks(scale), title=series.title)
 
 
@@ -256,7 +258,8 @@ def _dots(name: str, values: list[float], scale: Axis, hue: str) -> Row:
     mean = sum(finite) / len(finite)
     marks.append(Mark("line", scale.percent(mean), hue=f"mean {hue}"))
     said = f"{name}: {len(finite)} seeds, mean {numbers.number(mean)}, from {numbers.number(min(finite))}"
-    return Row(name, numbers.number(mean), marks, f"{said} to {numbers.number(max(finite))}")
+    alt = f"{said} to {numbers.number(max(finite))}"
+    return Row(name, numbers.number(mean), marks, alt, height=36)
 
 
 def _seed_means(values: np.ndarray) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -14,8 +15,9 @@ from typing import Any
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars --remote-debugging-pipe"
+    "--disable-dev-shm-usage --disable-component-update --disable-sync --hide-scrollbars --remote-debugging-pipe"
 ).split()
+PATIENCE = 60
 # The browser reads commands from descriptor 3 and answers on 4.
 LAUNCH = """import os, sys
 os.dup2(int(sys.argv[1]), 3)
@@ -123,6 +125,9 @@ class Page:
 
     def _listen(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
+            assert select.select([self._read], [], [], PATIENCE)[0], (
+                f"the browser was silent for {PATIENCE} s"
+            )
             piece = os.read(self._read, 1 << 20)
             assert piece, "the browser ended"
             self._buffer += piece

@@ -193,13 +193,10 @@ def _curves(rng, networks) -> xr.Dataset:
     ends = np.linspace(0.02, 1.2, len(networks))[:, None, None]
     loss = ends + (2.3 - ends) * decay + rng.normal(0, 0.03, (len(networks), SEEDS, EPOCHS)).clip(-0.05, 0.05)
     loss[networks.index("untrained")] = np.nan
-    dims = ("network", "seed", "epoch")
+    dims, both = ("network", "seed", "epoch", "split"), np.stack([loss, loss + 0.1], -1)
     return xr.Dataset(
-        {
-            "loss": (dims, loss, {"long_name": "Training loss"}),
-            "accuracy": (dims, 0.97 - 0.3 * loss, {"long_name": "Held-out accuracy"}),
-        },
-        {"network": networks, "epoch": np.arange(1, EPOCHS + 1)},
+        {"loss": (dims, both), "accuracy": (dims, 0.97 - 0.3 * both, {"long_name": "Accuracy"})},
+        {"network": networks, "epoch": np.arange(1, EPOCHS + 1), "split": ["train", "test"]},
     )
 
 
@@ -215,14 +212,23 @@ def _p4(rng, networks) -> xr.Dataset:
     share = np.linspace(0, 1, 51)
     gini = rng.beta(8, 3, (len(networks), SEEDS, 40))
     image = ("network", "seed", "image")
+    kappa = rng.uniform(0.2, 0.9, (len(networks), 1, 3, 2)) + rng.normal(
+        0, 0.03, (len(networks), SEEDS, 3, 2)
+    )
     return xr.Dataset(
         {
             "gini": (image, gini),
             "hoyer": (image, 0.8 * gini),
             "k90": (image, 1 - gini),
             "lorenz": (("network", "seed", "quantile"), share**power),
+            "kappa": (("network", "seed", "order", "fill"), kappa),
         },
-        {"network": networks, "quantile": share},
+        {
+            "network": networks,
+            "quantile": share,
+            "order": ["contribution", "random", "blob"],
+            "fill": ["dataset mean", "other image"],
+        },
     )
 
 

@@ -90,9 +90,9 @@ def test_a_curve_is_the_mean_and_its_band_the_range_of_seeds():
     assert chart.alt == "Loss by epoch, mean over seeds: trained from 0.500 to 2.000."
 
 
-def test_by_site_tells_every_network_and_leaves_out_the_undefined():
+def test_a_track_tells_every_network_and_leaves_out_the_undefined():
     values = np.array([[[0.5], [0.7]], [[np.nan], [np.nan]]])
-    chart = plots.by_site(Series("AII", ["trained", "untrained"], ["relu"], values), hue)
+    chart = plots.by_place(Series("AII", ["trained", "untrained"], ["relu"], values), hue)
     (row,) = chart.groups[0][1]
     assert row.alt == "AII at relu: trained 0.600"
 
@@ -194,7 +194,7 @@ def test_further_axes_become_charts_of_their_own(tmp_path):
     both = xr.concat([tree["p1"].to_dataset()] * 2, xr.Variable("fill", ["mean", "other image"]))
     tree["p1"] = xr.DataTree(both)
     arrays = read_arrays(builder.write(tmp_path / "study", tree=tree) / "arrays.nc")
-    assert [each.title.split(", ")[-1] for each in arrays.p1] == ["fill mean", "fill other image"] * 2
+    assert [each.title.split(", ")[-1] for each in arrays.p1] == ["mean", "other image"] * 2
 
 
 def test_indices_of_one_site_need_no_site_axis(tmp_path):

@@ -231,7 +231,7 @@ def test_a_missing_node_is_a_sentence(tmp_path, node, sentence):
     del arrays[node]
     page = page_of(tmp_path / "study", tree=arrays)
     assert sentence in page.text
-    others = {"curves": "Training loss", "p1": "AII_s: all", "p4": "Lorenz curve", "maps": "Mean activation"}
+    others = {"curves": "Accuracy, test", "p1": "AII_s: all", "p4": "Lorenz curve", "maps": "Mean activation"}
     for other, title in others.items():
         assert (title in page.text) == (other != node)
 
