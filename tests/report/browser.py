@@ -15,7 +15,8 @@ from typing import Any
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-dev-shm-usage --disable-component-update --disable-sync --hide-scrollbars --remote-debugging-pipe"
+    "--disable-dev-shm-usage --disable-component-update --disable-sync --hide-scrollbars "
+    "--remote-debugging-pipe"
 ).split()
 PATIENCE = 60
 # The browser reads commands from descriptor 3 and answers on 4.
