@@ -1,1 +1,65 @@
-"""The command line: one module a verb."""
+"""The command line: one module a verb; the only place that prints.
+
+Exit codes: 0 done, 1 failed (one message says why), 2 the command was not written right, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from pwact._version import __version__
+from pwact.cli import report, sites, stats, study, train
+from pwact.cli.common import fail
+from pwact.errors import PwactError
+
+app = typer.Typer(
+    help="How does a CNN make its decisions, point by point?",
+    epilog="First steps: `pwact study` runs everything; `pwact COMMAND --help` shows an example of each.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"pwact {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    pass
+
+
+for module in (study, train, sites, stats, report):
+    app.command(name=module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; `--debug` anywhere shows tracebacks."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    try:
+        app([argument for argument in arguments if argument != "--debug"], prog_name="pwact")
+    except PwactError as error:
+        if debug:
+            raise
+        fail(str(error))
+    except KeyboardInterrupt as interrupt:
+        if debug:
+            raise
+        fail(f"Interrupted. {interrupt}".rstrip(), code=130)
+    except Exception as error:  # one message, whatever went wrong
+        if debug:
+            raise
+        fail(f"{type(error).__name__}: {error} (this was not foreseen; --debug shows where)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from pwact.core.registry import resolve
 from pwact.data import sources
 from pwact.data.dataset import ArrayDataset
@@ -15,7 +17,7 @@ def load(text: str) -> ArrayDataset:
             of an .npz file.
 
     Returns:
-        The dataset.
+        The dataset. Its name is `text`, so that what is recorded of it can be loaded again.
 
     Raises:
         PwactError: an unknown name (the nearest are listed), arguments that are no literals or do not fit,
@@ -26,6 +28,5 @@ def load(text: str) -> ArrayDataset:
         >>> len(pwact.data.load("bag(size=30, seed=1)"))
         30
     """
-    if text.endswith(".npz"):
-        return sources.npz(text)
-    return resolve(text, sources)
+    dataset = sources.npz(text) if text.endswith(".npz") else resolve(text, sources)
+    return dataset if dataset.name == text else dataclasses.replace(dataset, name=text)

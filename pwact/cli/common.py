@@ -1,0 +1,85 @@
+"""What the verbs share: where to write, how to show progress, how to fail."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import sys
+import time
+from typing import NoReturn
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from pwact.errors import PwactError
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """One message on standard error, then leave."""
+    for keyword, option in (("pass overwrite=True", "say --overwrite"), ("resume=True", "--resume")):
+        message = message.replace(keyword, option)
+    print(f"pwact: {message}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def new_path(stem: str, suffix: str = "") -> pathlib.Path:
+    """The first of runs/STEM-1, runs/STEM-2, ... that does not exist."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", pathlib.PurePath(stem).name.removesuffix(".npz")).strip("-")
+    number = 1
+    while (path := pathlib.Path("runs") / f"{stem}-{number}{suffix}").exists():
+        number += 1
+    return path
+
+
+def refuse_existing(path: pathlib.Path, overwrite: bool) -> None:
+    """Stop before any work is done if the output is already there."""
+    if path.exists() and not overwrite:
+        raise PwactError(
+            "an output that does not exist yet", f"{path}", "choose another --out or say --overwrite"
+        )
+
+
+class Stages:
+    """Progress over the named stages of a long job, with the time to go.
+
+    On a terminal a bar; elsewhere a line at each new stage and every ten seconds.
+    """
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.said = 0.0
+        self.stage = ""
+        self.bar = Progress(
+            TextColumn("{task.description:<44}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[to_go]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task("", total=1.0, to_go="")
+
+    def __enter__(self) -> Stages:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.stop()
+
+    def __call__(self, stage: str, done: float) -> None:
+        """`done` is the share of the whole job, in [0, 1]."""
+        elapsed = time.monotonic() - self.started
+        to_go = f"{_clock(elapsed * (1 - done) / done)} to go" if done > 0.02 else ""
+        self.bar.update(self.task, description=stage, completed=done, to_go=to_go)
+        if not console.is_terminal and (stage != self.stage or elapsed - self.said >= 10):
+            console.print(f"{_clock(elapsed):>6}  {done:4.0%}  {stage}" + (f"  ({to_go})" if to_go else ""))
+            self.said = elapsed
+        self.stage = stage
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -1,0 +1,33 @@
+"""`pwact sites`: the places of a network that statistics and edits can name."""
+
+from __future__ import annotations
+
+import pathlib
+
+import typer
+
+from pwact.cli.common import console
+
+EXAMPLE = "Example: `pwact sites runs/train-mnist5k-1`"
+
+
+def command(
+    run: pathlib.Path = typer.Argument(
+        None, help="A folder that `pwact train` made.", show_default="the standard network"
+    ),
+    dataset: str = typer.Option("mnist5k", help="Without RUN: whose images the standard network takes."),
+) -> None:
+    """Print every site: operation, shape, bytes per image, receptive field."""
+    import numpy as np
+
+    import pwact
+    from pwact.models import build, quick
+    from pwact.train import load_checkpoint
+
+    if run is None:
+        data = pwact.data.load(dataset)
+        config = quick(data.image_shape, data.num_classes)
+    else:
+        config = load_checkpoint(run).config
+    probe = pwact.probe(build(config, 0), np.zeros((1, *config.image_shape), np.float32))
+    console.print(repr(probe), markup=False)
