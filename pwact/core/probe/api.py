@@ -17,7 +17,7 @@ from pwact.core.probe.emit import Emission
 from pwact.core.probe.modes import Mode
 from pwact.core.probe.site import Sites
 from pwact.core.probe.sites import describe
-from pwact.core.probe.trace import Function, Program, as_function, trace
+from pwact.core.probe.trace import Function, NeedsBatchSizeError, Program, as_function, trace
 from pwact.errors import PwactError
 
 Edit = Callable[[jax.Array], jax.Array]
@@ -77,9 +77,7 @@ class Probe:
         self._symbolic: Program | None = None
         try:
             self._symbolic, self.sites = self._trace(symbolic_batch())
-        except PwactError:
-            raise
-        except Exception:  # whatever a model raises when it cannot take a symbol for a number
+        except NeedsBatchSizeError:
             batch = _batch_of(image)
             self._programs[batch], self.sites = self._trace(batch)
 

@@ -82,7 +82,7 @@ def path_of(frames: Frames) -> str:
     kind = None
     for frame in frames:
         call = Call.parse(frame.name)
-        if call is None or call.kind == "function":
+        if call is None or call.kind in ("function", "inlined"):
             path = [*path, call.name if call else frame.name]
             continue
         if call.kind != kind:
@@ -108,8 +108,10 @@ def _walk(jaxpr: Jaxpr, dependent: Collection[Var], outer: Frames, context: Cont
         for local, results in endings[index]:
             for place, var in enumerate(results):
                 suffix = f"[{place}]" if len(results) > 1 else ""
-                around = outer + local
-                yield Candidate(var, path_of(around) + suffix, "scope", around[:-1], "scope", context, around[-1])
+                around, call = outer + local, Call.parse(local[-1].name)
+                kind = "function" if call else "scope"
+                operation = call.name if call else "scope"
+                yield Candidate(var, path_of(around) + suffix, operation, around[:-1], kind, context, around[-1])
 
 
 def _of_equation(equation, frames, readers, dependent, context) -> Iterator[Candidate]:
@@ -128,8 +130,12 @@ def _of_equation(equation, frames, readers, dependent, context) -> Iterator[Cand
 
 
 def scopes(equation: JaxprEqn) -> Frames:
-    """The scopes that an equation itself carries; marks of transformations (`vmap`) are no scopes."""
-    return tuple(entry for entry in equation.source_info.name_stack.stack if type(entry).__name__ == "Scope")
+    """The scopes that an equation itself carries; marks of transformations (`vmap`) are none, nor an einsum's formula."""
+    return tuple(
+        entry
+        for entry in equation.source_info.name_stack.stack
+        if type(entry).__name__ == "Scope" and "->" not in entry.name
+    )
 
 
 def _scope_endings(jaxpr, readers, dependent) -> dict[int, list[tuple[Frames, list[Var]]]]:
@@ -139,7 +145,8 @@ def _scope_endings(jaxpr, readers, dependent) -> dict[int, list[tuple[Frames, li
     for index, equation in enumerate(jaxpr.eqns):
         local = scopes(equation)
         for depth, frame in enumerate(local, 1):
-            if Call.parse(frame.name) is None:
+            call = Call.parse(frame.name)
+            if call is None or call.kind == "inlined":
                 key = tuple(map(id, local[:depth]))
                 members[key].append(index)
                 frames_of[key] = local[:depth]

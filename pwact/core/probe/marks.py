@@ -32,7 +32,8 @@ class Call(NamedTuple):
     """A call, as it stands in the name stack of every equation inside it.
 
     Args:
-        kind: "nnx" or "linen" for a module, "function" for a nested `jit`, `custom_jvp` or `custom_vjp`.
+        kind: "nnx" or "linen" for a module; "function" for a nested `jit`, `custom_jvp` or `custom_vjp`;
+            "inlined" for a library's function that left nothing but its equations.
         library: whether it belongs to a framework, so that its insides are not a researcher's to name.
         name: a module's dotted path from its root (empty for the root), or the function's name.
     """

@@ -83,7 +83,7 @@ def _without_hidden(found: Sequence[Candidate]) -> list[Candidate]:
         call = Call.parse(frames[-1].name)
         if call is None or not call.library:
             return False
-        return call.kind == "function" or kind == "operation" or _key(frames) not in composite
+        return call.kind in ("function", "inlined") or kind == "operation" or _key(frames) not in composite
 
     return [
         candidate

@@ -6,12 +6,14 @@ a variable. A function that is called twice is written twice.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import flax
 import jax
+from flax import linen
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, new_jaxpr_eqn
 from jax.extend.source_info_util import NameStack, new_name_stack
 
@@ -27,6 +29,9 @@ STRUCTURED = TRANSPARENT | {"scan", "while", "cond"}
 """Equations whose bodies hold sites. Every other equation is left as it is."""
 
 LIBRARIES = tuple(os.path.dirname(module.__file__) for module in (jax, flax) if module.__file__)
+
+FUNCTION_FILES = {inspect.getsourcefile(inspect.unwrap(example)) for example in (jax.nn.gelu, linen.avg_pool)}
+"""Where libraries keep the functions that networks are made of; jax inlines some (`gelu`, `softmax`)."""
 
 
 def normal_form(jaxpr: Jaxpr) -> Jaxpr:
@@ -78,10 +83,11 @@ def _write(body: ClosedJaxpr, args: Sequence[Atom], stack: NameStack, equations:
     def read(atom: Atom) -> Atom:
         return atom if isinstance(atom, Literal) else env[atom]
 
+    inlined = _Inlined()
     for equation in body.jaxpr.eqns:
         invars = [read(atom) for atom in equation.invars]
         call = _function_call(equation)
-        scope = stack + equation.source_info.name_stack
+        scope = stack + equation.source_info.name_stack + inlined.scope_of(equation)
         scope = scope.extend(call.label) if call else scope
         source = equation.source_info.replace(name_stack=scope)
         if _is_plain_call(equation):
@@ -141,6 +147,29 @@ def _function_call(equation: JaxprEqn) -> Call | None:
     if name.startswith(("_", "<")) or not name.isidentifier():
         return None
     return Call("function", any(f" at {library}{os.sep}" in source for library in LIBRARIES), name)
+
+
+class _Inlined:
+    """Reads from tracebacks which equations one call of an inlined library function left."""
+
+    def __init__(self) -> None:
+        self.call: Any = None
+        self.scope = NameStack()
+
+    def scope_of(self, equation: JaxprEqn) -> NameStack:
+        """A scope for the call, the same for each of its equations; empty outside such calls."""
+        traceback = equation.source_info.traceback
+        codes, places = traceback.raw_frames() if traceback else ([], [])
+        depths = [depth for depth, code in enumerate(codes) if code.co_filename in FUNCTION_FILES]
+        if not depths:
+            self.call = None
+            return NameStack()
+        name, around = codes[depths[-1]].co_name, depths[-1] + 1
+        call = (name, tuple(map(id, codes[around:])), tuple(places[around:]))
+        if call != self.call:
+            self.call = call
+            self.scope = new_name_stack(Call("inlined", True, name).label)
+        return self.scope
 
 
 def _result_suffixes(body: ClosedJaxpr, number: int) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 from flax import linen, nnx
+from jax.export import is_symbolic_dim
 from jax.extend.core import Jaxpr, Var
 
 from pwact.core.probe.concrete import at_batch_size
@@ -60,11 +61,32 @@ class Program:
         return jax.tree.unflatten(jax.tree.structure(self.results), results)
 
 
+class NeedsBatchSizeError(Exception):
+    """The model could not be traced for an unknown number of images."""
+
+
 def trace(function: Function, variables: Any, image: Any, batch: Any) -> Program:
-    """Run a model once on abstract values. `image` holds the shapes of a batch of any size."""
+    """Run a model once on abstract values.
+
+    Args:
+        function: the model.
+        variables: what it computes with; only shapes and dtypes matter.
+        image: the shapes of a batch of any size.
+        batch: the number of images, or a symbol for it.
+
+    Raises:
+        NeedsBatchSizeError: the model fails, and a symbol was given.
+    """
     image = jax.tree.map(lambda struct: with_batch(struct, batch), image)
-    with marked_linen_modules():
-        closed, results = jax.make_jaxpr(function, return_shape=True)(variables, image)
+    try:
+        with marked_linen_modules():
+            closed, results = jax.make_jaxpr(function, return_shape=True)(variables, image)
+    except PwactError:
+        raise
+    except Exception as error:  # whatever a model raises when it cannot take a symbol for a number
+        if not is_symbolic_dim(batch):
+            raise
+        raise NeedsBatchSizeError from error
     jaxpr = normal_form(closed.jaxpr)
     images = tuple(jaxpr.invars[len(jaxpr.invars) - len(jax.tree.leaves(image)) :])
     return Program(jaxpr, tuple(closed.consts), images, image, batch, results)
