@@ -31,13 +31,13 @@ TITLES = {
 class Series(NamedTuple):
     """One quantity for every network and seed along an axis: epochs, sites or quantiles.
 
-    `title` is the quantity in words, `x` the axis's own values or names. Networks that lack a value
-    hold NaN there.
+    `title` is the quantity in words, `x` the axis's own values or names. A seed that lacks a value holds
+    NaN; networks and places where no seed has one are left out.
     """
 
     title: str
     networks: list[str]
-    x: list[float] | list[str]
+    x: list[Any]
     values: Float[np.ndarray, "network seed x"]
 
 
@@ -69,7 +69,7 @@ class Arrays(NamedTuple):
     curves: list[Series]
     p1: list[Series]
     concentration: list[Series]
-    lorenz: Series | None
+    lorenz: list[Series]
     kept: list[Series]
     maps: dict[str, Maps]
     top: dict[str, Top]
@@ -104,7 +104,7 @@ def read_arrays(path: str | os.PathLike[str]) -> Arrays:
         curves=_many(tree, "curves", "epoch", lambda name: name in ("loss", "accuracy")),
         p1=p1,
         concentration=_many(tree, "p4", "image", lambda name: name in ("gini", "hoyer", "k90")),
-        lorenz=next(iter(_many(tree, "p4", "quantile", lambda name: name == "lorenz")), None),
+        lorenz=_many(tree, "p4", "quantile", lambda name: name == "lorenz"),
         kept=_many(tree, "p4", "order", lambda name: name == "kappa"),
         maps={site: _maps(site, node) for site, node in _sites(tree, "maps", order)},
         top={site: _top(site, node) for site, node in _sites(tree, "top", order)},
@@ -112,7 +112,7 @@ def read_arrays(path: str | os.PathLike[str]) -> Arrays:
 
 
 def _many(tree: xr.DataTree, node: str, along: str, wanted: Callable[[str], bool]) -> list[Series]:
-    """Every wanted variable of a node; further axes become one series a value."""
+    """Every wanted variable of a node that holds a number; further axes become one series a value."""
     if node not in tree.children:
         return []
     series = []
@@ -129,8 +129,12 @@ def _many(tree: xr.DataTree, node: str, along: str, wanted: Callable[[str], bool
             title = str(array.attrs.get("long_name") or TITLES.get(str(name), name))
             words = [_words(array, dim, i) for dim, i in at.items()]
             values = np.asarray(piece.values, float)
-            places = _places(piece, along)
-            series.append(Series(", ".join([title, *words]), _names(piece, "network"), places, values))
+            known = np.isfinite(values)
+            rows, places = np.flatnonzero(known.any((1, 2))), np.flatnonzero(known.any((0, 1)))
+            if len(rows):
+                networks = [_names(piece, "network")[i] for i in rows]
+                x = [_places(piece, along)[i] for i in places]
+                series.append(Series(", ".join([title, *words]), networks, x, values[rows][:, :, places]))
     return series
 
 

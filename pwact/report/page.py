@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
 
 from pwact._version import __version__
@@ -101,8 +100,7 @@ def render(record: StudyRecord, arrays: Arrays) -> str:
 
 def _drawn(record: StudyRecord, arrays: Arrays) -> dict[str, Any]:
     """Everything that has a place on the page: charts, pictures and a colour for every network."""
-    lorenz = [arrays.lorenz] if arrays.lorenz else []
-    series = [*arrays.curves, *arrays.p1, *arrays.concentration, *lorenz, *arrays.kept]
+    series = [*arrays.curves, *arrays.p1, *arrays.concentration, *arrays.lorenz, *arrays.kept]
     controls = [control.network for verdict in record.verdicts for control in verdict.controls]
     named = [each.name for each in record.networks]
     names = dict.fromkeys([*named, *(name for each in series for name in each.networks), *controls])
@@ -114,7 +112,7 @@ def _drawn(record: StudyRecord, arrays: Arrays) -> dict[str, Any]:
         "shown": {
             "curves": _shown(arrays.curves, hues),
             "p1": _shown(arrays.p1, hues),
-            "p4": _shown([*lorenz, *arrays.kept], hues),
+            "p4": _shown([*arrays.lorenz, *arrays.kept], hues),
         },
         "forests": [plots.forest(verdict, hue) for verdict in record.verdicts],
         "calibrations": [plots.calibration(each) for each in record.calibration],
@@ -122,14 +120,12 @@ def _drawn(record: StudyRecord, arrays: Arrays) -> dict[str, Any]:
             verdict.prediction: [each for each in record.calibration if each.prediction == verdict.prediction]
             for verdict in record.verdicts
         },
-        "curves": [chart for each in arrays.curves if (chart := plots.lines(each, "epoch", hue))],
+        "curves": [plots.lines(each, "epoch", hue) for each in arrays.curves],
         "by_site": [plots.by_place(each, hue) for each in arrays.p1 if len(each.x) > 1],
         "by_index": [plots.by_network(each, hue) for each in arrays.p1 if len(each.x) == 1],
         "by_network": [plots.by_network(each, hue) for each in arrays.concentration],
         "kept": [plots.by_place(each, hue) for each in arrays.kept],
-        "lorenz": plots.lines(arrays.lorenz, "share of points", hue, diagonal=True)
-        if arrays.lorenz
-        else None,
+        "lorenz": [plots.lines(each, "share of points", hue, diagonal=True) for each in arrays.lorenz],
         "pictures": [
             points.site_pictures(site, arrays.maps.get(site), arrays.top.get(site)) for site in sites
         ],
@@ -139,13 +135,8 @@ def _drawn(record: StudyRecord, arrays: Arrays) -> dict[str, Any]:
 
 
 def _shown(series: list[Series], hues: dict[str, str]) -> dict[str, str]:
-    """The colours of the networks that have a value somewhere in these charts."""
-    there = {
-        name
-        for each in series
-        for name, values in zip(each.networks, each.values, strict=True)
-        if np.isfinite(values).any()
-    }
+    """The colours of the networks in these charts."""
+    there = {name for each in series for name in each.networks}
     return {name: hue for name, hue in hues.items() if name in there}
 
 

@@ -166,7 +166,8 @@ def by_network(series: Series, hue: Hue) -> Rows:
     means = [_seed_means(values) for values in series.values]
     scale = axis([x for each in means for x in each])
     rows = [_dots(name, each, scale, hue(name)) for name, each in zip(series.networks, means, strict=True)]
-    return Rows([("", rows)], _ticks(scale), title=series.title)
+    where = f" at {series.x[0]}" if len(series.x) == 1 and isinstance(series.x[0], str) else ""
+    return Rows([("", rows)], _ticks(scale), title=series.title + where)
 
 
 def by_place(series: Series, hue: Hue) -> Rows:
@@ -184,13 +185,13 @@ def by_place(series: Series, hue: Hue) -> Rows:
             y = round(100 * (lane + 1) / (len(series.networks) + 1), 1)
             marks += _whisker(span, scale, hue(name), y)
             said.append(f"{name} {numbers.number(span.estimate)}")
-        alt = f"{series.title} at {site}: {', '.join(said) or 'nothing'}"
+        alt = f"{series.title} at {site}: {', '.join(said)}"
         rows.append(Row(str(site), "", marks, alt, height=16 * len(series.networks)))
     return Rows([("", rows)], _ticks(scale), title=series.title)
 
 
-def lines(series: Series, x_title: str, hue: Hue, *, diagonal: bool = False) -> Lines | None:
-    """Mean over seeds with the band from the lowest seed to the highest; None where nothing is finite.
+def lines(series: Series, x_title: str, hue: Hue, *, diagonal: bool = False) -> Lines:
+    """Mean over seeds with the band from the lowest seed to the highest.
 
     Args:
         series: the curves.
@@ -200,8 +201,6 @@ def lines(series: Series, x_title: str, hue: Hue, *, diagonal: bool = False) -> 
     """
     x = np.asarray(series.x, float)
     whole, drawn, said = np.isfinite(series.values), [], []
-    if not whole.any():
-        return None
     across, up = axis(x.tolist(), 4), axis(series.values[whole].tolist(), 4)
 
     def at(horizontal: float, vertical: float) -> str:
@@ -209,8 +208,6 @@ def lines(series: Series, x_title: str, hue: Hue, *, diagonal: bool = False) -> 
 
     for name, values, known in zip(series.networks, series.values, whole, strict=True):
         keep = known.any(axis=0)
-        if not keep.any():
-            continue
         some = np.where(known, values, np.nan)[:, keep]
         mean, low, high = np.nanmean(some, 0), np.nanmin(some, 0), np.nanmax(some, 0)
         path = "M" + "L".join(at(*pair) for pair in zip(x[keep], mean, strict=True))

@@ -79,9 +79,8 @@ def test_calibration_shows_every_seed():
 
 
 def test_a_curve_is_the_mean_and_its_band_the_range_of_seeds():
-    values = np.array([[[0.0, 1.0], [1.0, 3.0]], [[np.nan, np.nan]] * 2]).reshape(2, 2, 2)
-    chart = plots.lines(Series("Loss", ["trained", "untrained"], [1.0, 2.0], values), "epoch", hue)
-    assert [line.name for line in chart.lines] == ["trained"]
+    values = np.array([[[0.0, 1.0], [1.0, 3.0], [np.nan, np.nan]]])
+    chart = plots.lines(Series("Loss", ["trained"], [1.0, 2.0], values), "epoch", hue)
     points_of = [tuple(map(float, pair.split())) for pair in chart.lines[0].path[1:].split("L")]
     y = {float(text): place for place, text in chart.y_ticks}
     assert points_of[-1][1] == pytest.approx(y[2.0], abs=0.06)  # written with one decimal
@@ -90,11 +89,22 @@ def test_a_curve_is_the_mean_and_its_band_the_range_of_seeds():
     assert chart.alt == "Loss by epoch, mean over seeds: trained from 0.500 to 2.000."
 
 
-def test_a_track_tells_every_network_and_leaves_out_the_undefined():
-    values = np.array([[[0.5], [0.7]], [[np.nan], [np.nan]]])
-    chart = plots.by_place(Series("AII", ["trained", "untrained"], ["relu"], values), hue)
-    (row,) = chart.groups[0][1]
-    assert row.alt == "AII at relu: trained 0.600"
+def test_a_track_tells_every_network_that_has_a_value_there():
+    values = np.array([[[0.5, 0.1], [0.7, 0.1]], [[np.nan, 0.3], [np.nan, 0.3]]])
+    chart = plots.by_place(Series("AII", ["trained", "untrained"], ["relu", "pool"], values), hue)
+    said = [row.alt for row in chart.groups[0][1]]
+    assert said == ["AII at relu: trained 0.600", "AII at pool: trained 0.100, untrained 0.300"]
+
+
+def test_networks_and_places_without_any_value_are_left_out(tmp_path):
+    tree = builder.arrays()
+    tree["p1"]["aii_i"][:, :, 1:] = np.nan
+    tree["p1"]["aii_i"][2] = np.nan
+    tree["p1"]["aii_s"][:] = np.nan
+    (only,) = read_arrays(builder.write(tmp_path / "study", tree=tree) / "arrays.nc").p1
+    assert only.networks == ["trained", "shuffled labels", "small receptive field"]
+    assert only.x == ["blocks.0.relu"] and only.values.shape == (3, 10, 1)
+    assert plots.by_network(only, hue).title.endswith("at blocks.0.relu")
 
 
 def maps_of(classes=3, channels=4, size=5, seed=0):
