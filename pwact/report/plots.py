@@ -211,6 +211,8 @@ def lines(series: Series, x_title: str, hue: Hue, *, diagonal: bool = False) -> 
         some = np.where(known, values, np.nan)[:, keep]
         mean, low, high = np.nanmean(some, 0), np.nanmin(some, 0), np.nanmax(some, 0)
         path = "M" + "L".join(at(*pair) for pair in zip(x[keep], mean, strict=True))
+        if len(mean) == 1:
+            path += "m-3 0h6"  # a single value is a short stroke
         there = [at(*pair) for pair in zip(x[keep], high, strict=True)]
         back = [at(*pair) for pair in zip(x[keep][::-1], low[::-1], strict=True)]
         drawn.append(Line(name, hue(name), path, "M" + "L".join(there + back) + "Z"))
