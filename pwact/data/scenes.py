@@ -6,9 +6,6 @@ pixels, so tokens in neighbouring cells never touch.
 
 from __future__ import annotations
 
-from typing import Any
-
-import jax
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
@@ -36,24 +33,6 @@ ALPHABET: Bool[np.ndarray, "token row column"] = (
     .reshape(-1, TOKEN, TOKEN)
     == "1"
 )
-
-
-def generator(seed: Any) -> np.random.Generator:
-    """NumPy's generator from an integer or from a jax key: the same numbers on every machine."""
-    if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
-        if seed < 0:
-            raise PwactError("a seed of 0 or more", f"{seed}", "pick another seed")
-        return np.random.default_rng(int(seed))
-    try:
-        data = jax.random.key_data(seed) if jax.dtypes.issubdtype(seed.dtype, jax.dtypes.prng_key) else seed
-        words = np.asarray(data)
-        if words.dtype != np.uint32 or words.ndim != 1:
-            raise TypeError
-    except (AttributeError, TypeError):
-        raise PwactError(
-            "an integer or one jax key as seed", repr(seed), "pass seed=0 or jax.random.key(0)"
-        ) from None
-    return np.random.default_rng([int(word) for word in words])
 
 
 def check_scene(size: int, image_size: int) -> None:

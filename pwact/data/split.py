@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from pwact.data.dataset import ArrayDataset, Dataset, check_indices, hash_indices
+from pwact.data.seeds import generator
 from pwact.errors import PwactError
 from pwact.types import Batch
 
@@ -103,7 +104,7 @@ def split(dataset: Dataset, *, seed: int, fractions: Mapping[str, float] | None 
 
     Args:
         dataset: what to split.
-        seed: same seed, same parts, on every machine.
+        seed: 0 or more; same seed, same parts, on every machine.
         fractions: share of each part, by name, adding up to 1; 0.8 train and 0.2 test if not given.
 
     Returns:
@@ -123,7 +124,7 @@ def split(dataset: Dataset, *, seed: int, fractions: Mapping[str, float] | None 
     if len(shares) == 0 or not (shares > 0).all() or abs(shares.sum() - 1) > 1e-9:
         raise PwactError("positive fractions that add up to 1", f"{fractions}", "correct them")
     labels = np.asarray(dataset.labels)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     chosen: list[list[np.ndarray]] = [[] for _ in shares]
     given = np.zeros(len(shares))
     seen = 0

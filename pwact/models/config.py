@@ -135,7 +135,9 @@ class ModelConfig:
                 ", ".join(sorted(fields)) if isinstance(fields, dict) else type(fields).__name__,
                 "correct the fields",
             )
-        return cls(**fields)
+        return cls(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        )
 
 
 def _positive(value: Any) -> bool:

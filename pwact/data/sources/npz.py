@@ -41,33 +41,28 @@ def npz(path: str | os.PathLike[str]) -> ArrayDataset:
         raise PwactError("an .npz file", f"no file {str(path)!r}", "check the path")
     found: dict[str, np.ndarray] = {}
     try:
+        if not zipfile.is_zipfile(path):
+            raise _unreadable(path, "it is no archive, or was cut short")
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise PwactError(
-                    "an .npz archive",
-                    f"a single array in {str(path)!r}",
-                    "save images and labels with np.savez",
-                )
             for name in ("images", "labels", "num_classes"):
                 if name in archive.files:
                     found[name] = archive[name]
                 elif name != "num_classes":
-                    held = ", ".join(archive.files) or "nothing"
                     raise PwactError(
                         f"an array named {name!r} in {str(path)!r}",
-                        held,
-                        "np.savez(path, images=..., labels=...)",
+                        ", ".join(archive.files) or "nothing",
+                        "write it with np.savez(path, images=..., labels=...)",
                     )
     except ValueError as error:
-        if "allow_pickle" in str(error) or "Object arrays" in str(error):
+        if "Object arrays" in str(error):
             raise PwactError(
                 "plain numeric arrays",
                 f"Python objects in {str(path)!r}, which only pickle reads and pickle can run code",
                 "save arrays with a numeric dtype: images.astype(np.uint8)",
             ) from error
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, str(error)) from error
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, str(error)) from error
     count = found.get("num_classes")
     if count is not None and not (count.shape == () and np.issubdtype(count.dtype, np.integer)):
         raise PwactError(
@@ -81,9 +76,5 @@ def npz(path: str | os.PathLike[str]) -> ArrayDataset:
     )
 
 
-def _unreadable(path: Path, error: Exception) -> PwactError:
-    return PwactError(
-        "a readable .npz file",
-        f"{str(path)!r}, broken or not an archive ({error})",
-        "write or download it again",
-    )
+def _unreadable(path: Path, why: str) -> PwactError:
+    return PwactError("a readable .npz file", f"{str(path)!r}, broken ({why})", "write or download it again")

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from pwact.data.dataset import ArrayDataset
-from pwact.data.scenes import balanced, check_scene, generator
+from pwact.data.scenes import balanced, check_scene
+from pwact.data.seeds import generator
 
 CLASSES = 3
 
