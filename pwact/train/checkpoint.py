@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -21,7 +22,6 @@ import numpy as np
 import xarray as xr
 from flax import nnx
 
-from pwact.core.provenance import variables_hash
 from pwact.data.preprocess import Preprocess
 from pwact.errors import PwactError
 from pwact.models.cnn import build
@@ -115,7 +115,6 @@ def write(folder: Path, trained: Trained, optimizer: Any) -> None:
         "splits": trained.curves.split.values.tolist(),
         "loss": trained.curves.loss.values.tolist(),
         "accuracy": trained.curves.accuracy.values.tolist(),
-        "hash": variables_hash(arrays),
     }
     try:
         if folder.exists():
@@ -136,14 +135,21 @@ def read(folder: Path, intervention: Intervention | None) -> tuple[Trained, list
     """A checkpoint, finished or not, and the leaves of its optimizer state (none if finished)."""
     try:
         record = json.loads((folder / RECORD).read_text())
-        arrays = _restore(folder / str(record["arrays"]))
-        intact = variables_hash(arrays) == record["hash"] and record["schema"] == SCHEMA
-    except FileNotFoundError as error:
-        raise PwactError("a checkpoint folder", f"no {error.filename!r}", "check the path") from error
-    except Exception as error:  # orbax and tensorstore raise many kinds for a broken file
-        raise _broken(folder, str(error).split("\n")[0]) from error
-    if not intact:
-        raise _broken(folder, "the arrays are not those that were saved")
+        schema, place, saved = record["schema"], folder / record["arrays"], record["files"]
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PwactError("a checkpoint folder", f"no {str(folder / RECORD)!r}", "check the path") from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _broken(folder, f"{RECORD}: {error}") from error
+    if schema != SCHEMA:
+        raise PwactError(
+            f"a checkpoint of schema {SCHEMA}", f"{schema}", "load it with the pwact that wrote it"
+        )
+    # orbax is only shown files that are whole: on broken ones its background threads complain on their own.
+    found = _hashes(place)
+    if found != saved:
+        names = sorted(name for name in found.keys() | saved.keys() if found.get(name) != saved.get(name))
+        raise _broken(folder, f"not as it was saved: {', '.join(names)}")
+    arrays = _restore(place)
     stored, given = record["intervention"], intervention.name if intervention else None
     if stored != given:
         raise PwactError(
@@ -151,7 +157,7 @@ def read(folder: Path, intervention: Intervention | None) -> tuple[Trained, list
             f"{given}",
             "pass the one that was in place in training",
         )
-    config = ModelConfig(**record["config"])
+    config = ModelConfig.from_json(json.dumps(record["config"]))
     curves = {name: (("split", "seed", "epoch"), _curve(record, name)) for name in ("loss", "accuracy")}
     trained = Trained(
         config,
@@ -168,7 +174,7 @@ def read(folder: Path, intervention: Intervention | None) -> tuple[Trained, list
             },
         ),
         arrays["labels"],
-        Preprocess(**record["preprocess"]),
+        Preprocess(**{name: tuple(value) for name, value in record["preprocess"].items()}),
         record["data"],
         record["seconds"],
         intervention,
@@ -187,7 +193,8 @@ def _fill(folder: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -
     ):
         try:
             checkpointer.save(folder.absolute() / name, args=ocp.args.PyTreeSave(arrays))
-            partial.write_text(json.dumps(record | {"arrays": name}, indent=1, allow_nan=False))
+            record = record | {"arrays": name, "files": _hashes(folder / name)}
+            partial.write_text(json.dumps(record, indent=1, allow_nan=False))
             os.replace(partial, folder / RECORD)
         except BaseException:
             shutil.rmtree(folder / name, ignore_errors=True)
@@ -202,6 +209,15 @@ def _restore(path: Path) -> dict[str, np.ndarray]:
 
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
         return {name: np.asarray(value) for name, value in checkpointer.restore(path.absolute()).items()}
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """The sha256 of every file under a folder, by its path in it."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 @contextlib.contextmanager

@@ -1,0 +1,27 @@
+"""One small problem for all training tests, so that its programs are compiled once."""
+
+import pytest
+
+from pwact.data import bag, split
+from pwact.models import ModelConfig
+from pwact.train import Recipe, train
+
+
+@pytest.fixture(scope="package")
+def parts():
+    return split(bag(size=250, seed=0, image_size=20), seed=0)
+
+
+@pytest.fixture(scope="package")
+def config():
+    return ModelConfig((20, 20, 1), 3, widths=(4, 6), strides=(2, 2), first_kernel_size=3)
+
+
+@pytest.fixture(scope="package")
+def recipe():
+    return Recipe(epochs=3, batch_size=32)
+
+
+@pytest.fixture(scope="package")
+def trained(config, parts, recipe):
+    return train(config, parts["train"], seeds=[3, 5, 8], recipe=recipe, test=parts["test"])

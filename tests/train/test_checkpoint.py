@@ -1,0 +1,237 @@
+"""What is saved comes back bit by bit; what is broken, other or unfinished is refused."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from pwact.errors import PwactError
+from pwact.train import Intervention, load_checkpoint, loop, predict, save_checkpoint, train
+from pwact.train import checkpoint as module
+
+
+def equal(one, other):
+    same_tree = jax.tree.structure(one.variables) == jax.tree.structure(other.variables)
+    pairs = zip(jax.tree.leaves(one.variables), jax.tree.leaves(other.variables), strict=True)
+    return same_tree and all(np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.fixture
+def saved(trained, tmp_path):
+    return save_checkpoint(tmp_path / "saved", trained)
+
+
+def test_everything_comes_back(trained, parts, saved):
+    found = load_checkpoint(saved, config=trained.config)
+    assert equal(found, trained)
+    assert found.curves.identical(trained.curves)
+    np.testing.assert_array_equal(found.labels, trained.labels)
+    for name in ("config", "recipe", "treatment", "seeds", "preprocess", "data", "seconds", "intervention"):
+        assert getattr(found, name) == getattr(trained, name)
+    np.testing.assert_array_equal(predict(found, parts["test"]), predict(trained, parts["test"]))
+
+
+def test_the_record_is_json_that_a_person_can_read(trained, saved):
+    record = json.loads((saved / "checkpoint.json").read_text())
+    assert record["config"]["widths"] == [4, 6]
+    assert record["seeds"] == [3, 5, 8]
+
+
+def test_untrained_networks_are_saved_too(config, parts, recipe, tmp_path):
+    untrained = train(
+        config, parts["train"], seeds=[1], recipe=recipe, treatment="untrained", folder=tmp_path / "run"
+    )
+    assert equal(load_checkpoint(tmp_path / "run"), untrained)
+
+
+def test_an_existing_folder_is_refused_unless_overwritten(trained, saved):
+    with pytest.raises(PwactError, match="overwrite=True"):
+        save_checkpoint(saved, trained)
+    other = dataclasses.replace(trained, seconds=1.5)
+    save_checkpoint(saved, other, overwrite=True)
+    assert load_checkpoint(saved).seconds == 1.5
+    assert len(list(saved.iterdir())) == 2, "one record, one folder of arrays"
+
+
+def test_overwrite_never_touches_a_folder_of_something_else(trained, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(PwactError, match="a checkpoint to replace"):
+        save_checkpoint(tmp_path, trained, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_another_configuration_is_refused_and_the_difference_named(trained, saved):
+    other = dataclasses.replace(trained.config, norm="layer", kernel_size=5)
+    with pytest.raises(PwactError, match="kernel_size=3, not 5, norm='batch', not 'layer'"):
+        load_checkpoint(saved, config=other)
+
+
+def test_no_checkpoint(tmp_path):
+    with pytest.raises(PwactError, match="a checkpoint folder"):
+        load_checkpoint(tmp_path / "nothing")
+
+
+def test_every_file_that_is_cut_short_or_gone_is_noticed(saved, tmp_path):
+    files = [path.relative_to(saved) for path in saved.rglob("*") if path.is_file()]
+    assert len(files) > 3
+    for file in files:
+        for keep in (0.5, None):
+            copy = tmp_path / "copy"
+            shutil.copytree(saved, copy)
+            content = (copy / file).read_bytes()
+            if keep is None:
+                (copy / file).unlink()
+            else:
+                (copy / file).write_bytes(content[: int(len(content) * keep)])
+            with pytest.raises(PwactError, match=r"readable checkpoint.*broken|a checkpoint folder"):
+                load_checkpoint(copy)
+            shutil.rmtree(copy)
+
+
+def test_a_flipped_byte_in_the_arrays_is_noticed(saved):
+    largest = max((path for path in saved.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    broken = bytearray(largest.read_bytes())
+    broken[len(broken) // 2] ^= 0x10
+    largest.write_bytes(broken)
+    with pytest.raises(PwactError, match="broken"):
+        load_checkpoint(saved)
+
+
+def test_no_room_on_the_disk_leaves_nothing_behind(trained, tmp_path, monkeypatch):
+    def full(self, *args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ocp.Checkpointer, "save", full)
+    with pytest.raises(PwactError, match=r"No space left on device; make room"):
+        save_checkpoint(tmp_path / "run", trained)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("moment", ["arrays", "record"])
+def test_an_update_that_is_broken_off_leaves_the_old_checkpoint(trained, saved, monkeypatch, moment):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    before = sorted(path.name for path in saved.iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(*((ocp.Checkpointer, "save") if moment == "arrays" else (module.os, "replace")), stop)
+        with pytest.raises(KeyboardInterrupt):
+            save_checkpoint(saved, dataclasses.replace(trained, seconds=9.0), overwrite=True)
+    assert sorted(path.name for path in saved.iterdir()) == before
+    assert load_checkpoint(saved).seconds == trained.seconds
+
+
+def interrupt_in(monkeypatch, epoch):
+    sound = loop._Company.epoch
+
+    def stopped(self, carries, number):
+        if number == epoch:
+            raise KeyboardInterrupt
+        return sound(self, carries, number)
+
+    monkeypatch.setattr(loop._Company, "epoch", stopped)
+
+
+@pytest.mark.parametrize("treatment", ["trained", "shuffled_labels"])
+def test_interrupted_and_resumed_gives_the_same_bits(config, parts, recipe, tmp_path, monkeypatch, treatment):
+    options = {"seeds": [3, 5], "recipe": recipe, "test": parts["test"], "treatment": treatment}
+    straight = train(config, parts["train"], **options)
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupt_in(patch, 2)
+        with pytest.raises(
+            KeyboardInterrupt, match=r"stopped in epoch 3 of 3; epochs 1 to 2 are saved in .*run"
+        ):
+            train(config, parts["train"], **options, folder=folder)
+    with pytest.raises(PwactError, match="2 of 3 epochs"):
+        load_checkpoint(folder)
+    resumed = train(config, parts["train"], **options, folder=folder, resume=True)
+    assert equal(resumed, straight)
+    assert resumed.curves.identical(straight.curves)
+    assert equal(load_checkpoint(folder), straight)
+
+
+def test_a_finished_training_is_loaded_not_repeated(config, parts, recipe, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    done = train(config, parts["train"], seeds=[3], recipe=recipe, folder=folder)
+    interrupt_in(monkeypatch, 0)
+    again = train(config, parts["train"], seeds=[3], recipe=recipe, folder=folder, resume=True)
+    assert equal(again, done) and again.seconds == done.seconds
+
+
+def test_an_interrupt_without_a_folder_says_that_nothing_is_saved(config, parts, recipe, monkeypatch):
+    interrupt_in(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt, match="nothing is saved, as no folder was given"):
+        train(config, parts["train"], seeds=[3], recipe=recipe)
+
+
+def test_a_folder_is_not_trained_into_unless_resumed(config, parts, recipe, tmp_path):
+    with pytest.raises(PwactError, match="pass resume=True"):
+        train(config, parts["train"], seeds=[3], recipe=recipe, folder=tmp_path)
+    with pytest.raises(PwactError, match="a checkpoint folder"):
+        train(config, parts["train"], seeds=[3], recipe=recipe, folder=tmp_path, resume=True)
+
+
+def test_another_training_is_not_resumed(config, parts, recipe, tmp_path, trained):
+    folder = save_checkpoint(tmp_path / "run", trained)
+    base = {"seeds": [3, 5, 8], "recipe": recipe, "test": parts["test"], "folder": folder, "resume": True}
+    for change, message in (
+        ({"seeds": [3, 5]}, "a training with seeds"),
+        ({"recipe": dataclasses.replace(recipe, epochs=9)}, "a training with recipe"),
+        ({"treatment": "shuffled_labels"}, "a training with treatment"),
+        ({"test": None}, "resume with the test set"),
+    ):
+        with pytest.raises(PwactError, match=message):
+            train(config, parts["train"], **base | change)
+    with pytest.raises(PwactError, match="a training with preprocess"):
+        train(config, parts["test"], **base)
+
+
+def test_an_intervention_must_be_given_again(config, parts, recipe, tmp_path):
+    def halve(key, activation):
+        return activation / 2
+
+    halved = Intervention("blocks.0.relu", halve)
+    folder = tmp_path / "run"
+    done = train(config, parts["train"], seeds=[3], recipe=recipe, intervention=halved, folder=folder)
+    with pytest.raises(PwactError, match=r"halve at blocks\.0\.relu; found None"):
+        load_checkpoint(folder)
+    assert equal(load_checkpoint(folder, intervention=halved), done)
+
+
+@pytest.mark.slow
+def test_a_real_ctrl_c(tmp_path):
+    program = """
+import sys
+from pwact.data import bag
+from pwact.models import ModelConfig
+from pwact.train import Recipe, train
+config = ModelConfig((20, 20, 1), 3, widths=(4,), strides=(4,))
+try:
+    train(config, bag(size=200, image_size=20), seeds=[0, 1], recipe=Recipe(epochs=1_000_000),
+          folder=sys.argv[1], progress=lambda *_: print("epoch", flush=True))
+except KeyboardInterrupt as stop:
+    print("said:", stop, flush=True)
+"""
+    folder = tmp_path / "run"
+    run = subprocess.Popen(
+        [sys.executable, "-c", program, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert [run.stdout.readline().strip() for _ in range(3)] == ["epoch"] * 3
+    os.kill(run.pid, signal.SIGINT)
+    said = [line for line in run.communicate(timeout=60)[0].splitlines() if line.startswith("said:")]
+    assert run.returncode == 0
+    assert "are saved in" in said[0]
+    with pytest.raises(PwactError, match="of 1000000 epochs"):
+        load_checkpoint(folder)
