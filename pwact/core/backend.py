@@ -16,6 +16,9 @@ CACHE_BYTES = 1 << 20
 DEVICE_BYTES = 256 << 20
 """Activations of one micro-batch on an accelerator: enough to fill it, little beside its memory."""
 
+ROWS, SMALL_ROW_BYTES = 8, 1 << 12
+"""Rows that XLA on CPU reduces in registers, and the size below which it is not worth a loop."""
+
 
 def compiler_options() -> dict[str, str]:
     """XLA options for programs that look inside a network, as `jax.jit(compiler_options=...)` takes them.
@@ -90,6 +93,24 @@ def seed_plan(seeds: int) -> SeedPlan:
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def rows_at_once(images: int, row_bytes: int) -> int | None:
+    """How many images of a batch a statistic should take at a time; None for all of them.
+
+    XLA on CPU keeps a reduction over a few rows in registers, and walks memory once a row over more.
+    Small rows gain nothing.
+
+    Args:
+        images: in the batch.
+        row_bytes: of one image's activation.
+
+    Returns:
+        A divisor of `images`, or None.
+    """
+    if jax.default_backend() != "cpu" or row_bytes < SMALL_ROW_BYTES:
+        return None
+    return max(rows for rows in range(1, ROWS + 1) if images % rows == 0)
 
 
 @functools.cache

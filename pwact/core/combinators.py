@@ -68,11 +68,9 @@ def by_class(acc: Accumulator, num_classes: int) -> Accumulator:
 
         def one_class(position: Array, state: State) -> State:
             chosen = classes[position]
-            own = jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, chosen, 0, keepdims=False), state)
+            own = jax.tree.map(lambda leaf: leaf[chosen], state)
             own = acc.update(own, seen._replace(valid=inside & (seen.label == chosen)))
-            return jax.tree.map(
-                lambda leaf, new: lax.dynamic_update_index_in_dim(leaf, new, chosen, 0), state, own
-            )
+            return jax.tree.map(lambda leaf, new: leaf.at[chosen].set(new), state, own)
 
         return lax.fori_loop(0, present.sum(dtype=jnp.int32), one_class, state)
 

@@ -11,6 +11,7 @@ from jax import lax
 
 from pwact.core.accumulator import Accumulator, Result, State, rows
 from pwact.core.backend import compiler_options
+from pwact.core.blocks import in_blocks
 from pwact.core.counter import Counter
 from pwact.core.memory import function_key, remembered
 from pwact.errors import PwactError
@@ -114,7 +115,7 @@ def _compile(task: Task, variables: Any, load: Batch) -> Program:
             )
             for site, state in states.items()
         }
-        fault = jnp.stack([~_finite(place, now.valid) for place in places])
+        fault = jnp.stack([_fault(place, now.valid) for place in places])
         return (states, images.add(now.valid.sum(dtype=jnp.uint32))), faults.at[number].set(fault)
 
     def run(state: State, variables: Any, load: Batch, number: jax.Array) -> tuple[State, jax.Array]:
@@ -153,9 +154,15 @@ def activation_specs(task: Task, variables: Any, image: Any) -> dict[str, jax.Sh
     return {site: jax.ShapeDtypeStruct(value.shape[1:], value.dtype) for site, value in captures.items()}
 
 
-def _finite(value: jax.Array, valid: jax.Array) -> jax.Array:
-    """Whether every entry of the valid rows is finite: x * 0 is 0 for these and NaN for the others."""
-    return ~jnp.isnan(jnp.where(rows(valid, value), value * 0, 0).sum(0)).any()
+def _fault(value: jax.Array, valid: jax.Array) -> jax.Array:
+    """Whether any entry of the valid rows is not finite: x * 0 is NaN for these, and 0 for the others."""
+
+    def update(fault: jax.Array, seen: Observation) -> jax.Array:
+        zeros = jnp.where(rows(seen.valid, seen.activation), seen.activation * 0, 0)
+        return fault | jnp.isnan(zeros.sum(0)).any()
+
+    none = jnp.zeros(len(valid), jnp.int32)
+    return in_blocks(update)(jnp.zeros((), bool), Observation(value, none, none, none, valid))
 
 
 def _uses_prediction(acc: Accumulator, spec: jax.ShapeDtypeStruct, batch: int) -> bool:

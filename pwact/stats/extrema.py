@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from pwact.core.accumulator import NO_INDEX, Accumulator, Named, Result, float_dtype, point_dims, rows
+from pwact.core.blocks import in_blocks
 from pwact.types import Observation
 
 
@@ -86,7 +87,7 @@ def extrema() -> Accumulator:
             "max_index": Named(jnp.where(some, state.max_index, -1), dims),
         }
 
-    return Accumulator(init, update, merge, finalize)
+    return Accumulator(init, in_blocks(update), merge, finalize)
 
 
 def _index(better: Array, tie: Array, left: Array, right: Array) -> Array:

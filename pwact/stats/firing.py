@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, point_dims, rows
+from pwact.core.blocks import in_blocks
 from pwact.core.counter import Counter
 from pwact.types import Observation
 
@@ -72,4 +73,4 @@ def firing(threshold: float = 0.0) -> Accumulator:
             "share": Named(jnp.where(n > 0, share, jnp.nan), point_dims(share.ndim)),
         }
 
-    return Accumulator(init, update, merge, finalize)
+    return Accumulator(init, in_blocks(update), merge, finalize)

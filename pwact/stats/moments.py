@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, point_dims, rows
+from pwact.core.blocks import in_blocks
 from pwact.core.counter import Counter
 from pwact.types import Observation
 
@@ -112,7 +113,7 @@ def moments() -> Accumulator:
             "variance": Named(jnp.where(n > 0, jnp.where(overflow, jnp.inf, variance), jnp.nan), dims),
         }
 
-    return Accumulator(init, update, merge, finalize)
+    return Accumulator(init, in_blocks(update), merge, finalize)
 
 
 def _two_sum(large: Array, small: Array) -> tuple[Array, Array]:
