@@ -136,6 +136,28 @@ def aii(
     return verdict.measure(value, weights)
 
 
+def by_seed(
+    agreement: Float[np.ndarray, "seed image"], clean: Int[np.ndarray, "seed image"], classes: int
+) -> Float[np.ndarray, " seed"]:
+    """AII of every network by itself; NaN for one that gives one answer only.
+
+    Args:
+        agreement: share of permutations under which each decision stays.
+        clean: the decisions.
+        classes: number of classes.
+
+    Returns:
+        One index a seed.
+
+    Example:
+        >>> by_seed(np.array([[1.0, 0.5]]), np.array([[0, 1]]), 2)
+        array([0.5])
+    """
+    chance = (np.eye(classes)[clean].mean(1) ** 2).sum(1)
+    free = 1 - chance
+    return np.divide(agreement.mean(1) - chance, free, out=np.full_like(free, np.nan), where=free > 1e-9)
+
+
 def retained(
     correct: Float[np.ndarray, "seed image"],
     correct_shuffled: Float[np.ndarray, "seed image"],

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
+
+from pwact.core.registry import nearest
+from pwact.errors import PwactError
+from pwact.models.config import ModelConfig
+from pwact.train.recipe import MEMORISE, QUICK, Recipe
 
 
 @dataclasses.dataclass(frozen=True)
 class ArrangementRule:
-    """Thresholds of P1, in its own words in `studies.arrangement`."""
+    """Thresholds of P1, whose criteria are in `studies.arrangement`."""
 
     retained_support: float = 0.95
     aii_support: float = 0.5
@@ -17,7 +23,7 @@ class ArrangementRule:
 
 @dataclasses.dataclass(frozen=True)
 class ConcentrationRule:
-    """Thresholds of P4, in its own words in `studies.concentration`."""
+    """Thresholds of P4, whose criteria are in `studies.concentration`."""
 
     gini_support: float = 0.6
     difference_support: float = 0.0
@@ -34,7 +40,8 @@ class CalibrationRule:
         accuracy: least held-out accuracy of those networks; below it they did not learn their task.
         tolerance: largest error of a planted network's answer.
         false_verdicts: largest share of supported or refuted verdicts on planted nulls.
-        null_trials, null_images, null_draws: how many planted nulls, and how large each is.
+        null_trials: studies simulated for each null, each of `seeds` seeds, `null_images` images and
+            `null_draws` bootstrap draws.
     """
 
     auroc: float = 0.95
@@ -45,3 +52,164 @@ class CalibrationRule:
     null_trials: int = 400
     null_images: int = 100
     null_draws: int = 2000
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyConfig:
+    """A study, completely: what is trained, what is measured, and the rules of its verdicts.
+
+    Args:
+        preset: its name.
+        dataset: what `pwact.data.load` takes.
+        seeds: networks of each kind; verdicts need `minimum_seeds`.
+        calibration_seeds: networks on each synthetic set.
+        widths: channels of the four blocks.
+        recipe: training of all networks but those of shuffled labels.
+        memorise: training of those.
+        synthetic: training on the synthetic sets, of `synthetic_images` images each.
+        images: measured for each network; all of a split where there are fewer.
+        depth: the primary layer is the block whose relative depth is nearest.
+        budget: share of points that is kept, where points are kept.
+        confidence: tau, the probability that counts as kept confidence, where that is asked.
+        permutations: of each image in P1.
+        ranks: images shown for each channel.
+        draws: of the bootstrap.
+        level: of all intervals.
+        seed: of everything random in measuring (training has its own seeds).
+
+    Raises:
+        PwactError: fewer than two seeds, or a number out of range.
+
+    Example:
+        >>> preset("quick").seeds, preset("quick").arrangement.aii_support
+        (10, 0.5)
+    """
+
+    preset: str
+    dataset: str
+    seeds: int = 10
+    calibration_seeds: int = 10
+    widths: tuple[int, ...] = (16, 32, 32, 32)
+    recipe: Recipe = QUICK
+    memorise: Recipe = MEMORISE
+    synthetic: Recipe = QUICK
+    synthetic_images: int = 3000
+    images: int = 512
+    depth: float = 0.5
+    budget: float = 0.1
+    confidence: float = 0.9
+    permutations: int = 16
+    ranks: int = 9
+    draws: int = 10_000
+    level: float = 0.95
+    minimum_seeds: int = 10
+    seed: int = 0
+    arrangement: ArrangementRule = ArrangementRule()
+    concentration: ConcentrationRule = ConcentrationRule()
+    calibration: CalibrationRule = CalibrationRule()
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("seeds", 2),
+            ("calibration_seeds", 2),
+            ("images", 8),
+            ("permutations", 1),
+            ("ranks", 1),
+            ("draws", 1),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise PwactError(f"{name} of {least} or more", f"{name}={value!r}", "ask for more")
+
+    def model(self, image_shape: tuple[int, int, int], num_classes: int, **changes: Any) -> ModelConfig:
+        """The study's network for images of this shape: maps of about a quarter of the image's sides.
+
+        Args:
+            image_shape: (row, column, channel).
+            num_classes: of the dataset.
+            changes: fields that differ from the study's main network.
+
+        Returns:
+            The configuration.
+        """
+        first = 2 if min(image_shape[:2]) >= 16 else 1
+        strides = (first, 2, *[1] * (len(self.widths) - 2))
+        return ModelConfig(image_shape, num_classes, **{"widths": self.widths, "strides": strides, **changes})
+
+    def small_receptive_field(self, image_shape: tuple[int, int, int], num_classes: int) -> ModelConfig:
+        """Its twin whose every point sees one patch of about a third of the image's sides."""
+        side = max(3, min(image_shape[:2]) // 3)
+        patch = side if side % 2 else side - 1
+        return self.model(image_shape, num_classes, first_kernel_size=patch, kernel_size=1)
+
+    @property
+    def primary_block(self) -> int:
+        """The block whose relative depth, 1/L to 1, is nearest to `depth`; of two, the earlier."""
+        blocks = len(self.widths)
+        return min(range(blocks), key=lambda place: abs((place + 1) / blocks - self.depth))
+
+    @property
+    def primary_site(self) -> str:
+        """The activation of that block, after its ReLU and before any pooling."""
+        return f"blocks.{self.primary_block}.relu"
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The activations of all blocks, from the input to the head."""
+        return tuple(f"blocks.{place}.relu" for place in range(len(self.widths)))
+
+    def described(self) -> dict[str, Any]:
+        """Every field and what follows from them, as plain data for the record."""
+        fields = dataclasses.asdict(self)
+        return {**fields, "widths": list(self.widths), "primary_site": self.primary_site}
+
+
+PRESETS = {
+    "smoke": StudyConfig(
+        preset="smoke",
+        dataset="digits",
+        seeds=2,
+        calibration_seeds=2,
+        widths=(8, 16, 16, 16),
+        memorise=QUICK,
+        synthetic_images=600,
+        images=64,
+        draws=1000,
+        calibration=CalibrationRule(null_trials=20),
+    ),
+    "quick": StudyConfig(preset="quick", dataset="mnist5k"),
+    "full": StudyConfig(
+        preset="full",
+        dataset="mnist5k",
+        seeds=20,
+        calibration_seeds=20,
+        widths=(32, 64, 64, 64),
+        recipe=dataclasses.replace(QUICK, epochs=20),
+        memorise=dataclasses.replace(MEMORISE, epochs=60),
+        synthetic=dataclasses.replace(QUICK, epochs=20),
+        images=1000,
+        permutations=32,
+        calibration=CalibrationRule(null_trials=2000),
+    ),
+}
+
+
+def preset(name: str) -> StudyConfig:
+    """A study by name.
+
+    Args:
+        name: `smoke` (seconds, too few seeds for a verdict), `quick` (minutes) or `full` (hours on a CPU).
+
+    Returns:
+        The configuration.
+
+    Raises:
+        PwactError: no preset of that name.
+
+    Example:
+        >>> preset("quick").dataset
+        'mnist5k'
+    """
+    if name not in PRESETS:
+        raise PwactError(f"one of: {', '.join(PRESETS)}", f"'{name}'", nearest(name, PRESETS))
+    return PRESETS[name]

@@ -99,7 +99,6 @@ def kappa(agreement: float | np.ndarray, nothing_kept: float | np.ndarray) -> np
         >>> float(kappa(0.75, 0.5))
         0.5
     """
-    free = 1.0 - np.asarray(nothing_kept, float)
-    return np.divide(
-        agreement - np.asarray(nothing_kept, float), free, out=np.full_like(free, np.nan), where=free > 0
-    )
+    kept, nothing = np.broadcast_arrays(np.asarray(agreement, float), np.asarray(nothing_kept, float))
+    free = 1.0 - nothing
+    return np.divide(kept - nothing, free, out=np.full_like(free, np.nan), where=free > 0)

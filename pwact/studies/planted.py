@@ -123,7 +123,7 @@ def contributes_at(points: int, seed: int) -> Planted:
         seed: of the chosen points and the head.
 
     Returns:
-        The network; its variables are {"head": {"kernel", "bias"}}.
+        The network; its variables are {"mask", "head": {"kernel", "bias"}}.
 
     Raises:
         PwactError: k outside 1 .. 64.
@@ -134,14 +134,17 @@ def contributes_at(points: int, seed: int) -> Planted:
     rng = np.random.default_rng(seed)
     mask = np.zeros(total, np.float32)
     mask[rng.choice(total, points, replace=False)] = 1.0
-    where = jnp.asarray(mask.reshape(1, SIZE, SIZE, 1))
     kernel = jnp.asarray(rng.standard_normal((CHANNELS, CLASSES)), jnp.float32)
-    variables = {"head": {"kernel": kernel, "bias": jnp.zeros(CLASSES)}}
+    variables = {
+        "mask": jnp.asarray(mask.reshape(1, SIZE, SIZE, 1)),
+        "head": {"kernel": kernel, "bias": jnp.zeros(CLASSES)},
+    }
+    return Planted(
+        _masked_colour, variables, f"lets exactly {points} of {total} points contribute, all alike"
+    )
 
-    def function(variables: Any, image: Image) -> Logits:
-        colour = jax.nn.softplus(8.0 * image.mean((1, 2), keepdims=True))
-        last = checkpoint_name(where * colour, SITE)
-        head = variables["head"]
-        return last.mean((1, 2)) @ head["kernel"] + head["bias"][None]
 
-    return Planted(function, variables, f"lets exactly {points} of {total} points contribute, all alike")
+def _masked_colour(variables: Any, image: Image) -> Logits:
+    colour = jax.nn.softplus(8.0 * image.mean((1, 2), keepdims=True))
+    last = checkpoint_name(variables["mask"] * colour, SITE)
+    return last.mean((1, 2)) @ variables["head"]["kernel"] + variables["head"]["bias"][None]

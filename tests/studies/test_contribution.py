@@ -27,13 +27,13 @@ def test_contributions_against_float64():
         # float32 products of 5 terms of size 1 over 18 points: 1e-6 is ten roundings.
         assert np.allclose(got.point[n], c, atol=1e-6)
         assert np.isclose(c.sum() + b[first[n]] - b[second[n]], z[n, first[n]] - z[n, second[n]])
-    assert float(got.error.max()) < TOLERANCE / 10
+    assert float(got.error.max()) < 1e-6
 
 
 def test_another_head_is_noticed():
     last, logits, kernel, bias = head()
-    assert float(contributions(last, logits, kernel + 0.01 * kernel[::-1], bias).error.max()) > TOLERANCE
-    assert float(contributions(last, logits, kernel, bias + jnp.arange(4.0) / 10).error.max()) > TOLERANCE
+    assert float(contributions(last, logits, kernel[:, ::-1], bias).error.max()) > TOLERANCE
+    assert float(contributions(last, logits, kernel, bias + jnp.arange(4.0)).error.max()) > TOLERANCE
     assert float(contributions(2 * last, logits, kernel, bias).error.max()) > TOLERANCE
 
 

@@ -1,0 +1,263 @@
+"""A whole study: calibrate, train, measure, judge, write."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from pwact.core.provenance import machine, variables_hash
+from pwact.core.results import save_results
+from pwact.data import load, split
+from pwact.data.dataset import ArrayDataset, Dataset
+from pwact.records import StudyRecord, write_record
+from pwact.studies import arrangement, arrays, measure, networks, pictures, synthetic, verdict, words
+from pwact.studies.config import StudyConfig, preset
+from pwact.studies.folder import check_free, whole_folder
+from pwact.studies.judging import (
+    TRAINED_ON_TRAIN,
+    Measurements,
+    Moved,
+    arrangement_evidence,
+    concentration_evidence,
+)
+from pwact.studies.networks import FLATTEN, MOVED, TRAINED, UNTRAINED, Kind
+from pwact.studies.progress import Progress
+from pwact.train.checkpoint import save_checkpoint
+from pwact.train.trained import Trained
+
+STAGES = {
+    "bag": "calibration: networks on bag",
+    "relation": "calibration: networks on relation",
+    "planted": "calibration: planted networks and nulls",
+}
+
+
+def run_study(
+    config: StudyConfig | str,
+    folder: str | os.PathLike[str],
+    *,
+    dataset: str | None = None,
+    seeds: int | None = None,
+    overwrite: bool = False,
+    progress: Callable[[str, float], None] | None = None,
+) -> StudyRecord:
+    """Run a study and leave its record, arrays and networks in a folder.
+
+    Calibration comes first; no verdict is computed before it is known whether the metrics may give one.
+
+    Args:
+        config: a configuration, or a preset's name: `smoke`, `quick` or `full`.
+        folder: where `study.json`, `arrays.nc` and `networks/` go. It appears when all is complete.
+        dataset: another dataset than the configuration's, as `pwact.data.load` takes it.
+        seeds: another number of networks of each kind.
+        overwrite: replace a folder that is there.
+        progress: called with (what is being done, share of the whole that is done).
+
+    Returns:
+        The record that was written.
+
+    Raises:
+        PwactError: an unknown preset or dataset, fewer than two seeds, a folder that exists or cannot be
+            written.
+        KeyboardInterrupt: on Ctrl-C; nothing is left behind, and its message says so.
+    """
+    given = preset(config) if isinstance(config, str) else config
+    given = dataclasses.replace(given, dataset=dataset or given.dataset)
+    if seeds is not None:
+        given = dataclasses.replace(given, seeds=seeds)
+    folder = Path(folder)
+    check_free(folder, overwrite=overwrite)
+    whole = load(given.dataset)
+    try:
+        with whole_folder(folder, overwrite=overwrite) as partial:
+            return _Study(given, whole, partial, progress).run()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"Nothing was written to {folder}.") from None
+
+
+class _Study:
+    """One run, and what its steps share."""
+
+    def __init__(
+        self,
+        config: StudyConfig,
+        whole: ArrayDataset,
+        folder: Path,
+        report: Callable[[str, float], None] | None,
+    ):
+        self.config = config
+        self.whole = whole
+        self.folder = folder
+        self.splits: dict[str, Dataset] = dict(split(whole, seed=config.seed))
+        self.kinds = networks.kinds(config, whole.image_shape, whole.num_classes)
+        self.started = time.perf_counter()
+        self.progress = Progress(self._weights(), report)
+
+    def run(self) -> StudyRecord:
+        calibrated, on_synthetic = synthetic.calibrate(
+            self.config, lambda stage, share: self.progress(STAGES[stage], share)
+        )
+        admissible = [each.admissible for each in calibrated]
+        self.progress(STAGES["planted"], 1.0)
+        fitted = {kind.name: self._fit(kind) for kind in self.kinds}
+        found = self._measure({name: trained for name, (trained, _) in fitted.items()})
+        self.progress("verdicts")
+        verdicts = verdict.judge(
+            [arrangement_evidence(found, self.config), concentration_evidence(found, self.config)],
+            admissible=admissible,
+            level=self.config.level,
+            minimum_seeds=self.config.minimum_seeds,
+        )
+        self.progress("maps and strongest images")
+        all_fitted = fitted | on_synthetic
+        tree = self._arrays({name: trained for name, (trained, _) in all_fitted.items()}, found)
+        self.progress("writing")
+        for name, (trained, _) in all_fitted.items():
+            save_checkpoint(self.folder / "networks" / name.replace(" ", "-"), trained)
+        save_results(tree, self.folder / "arrays.nc")
+        lines = [line for _, line in all_fitted.values()]
+        seconds = time.perf_counter() - self.started
+        record = StudyRecord(
+            title=words.title(self.whole.name),
+            question=words.QUESTION,
+            preset=self.config.preset,
+            dataset={
+                "name": self.whole.name,
+                "images": len(self.whole),
+                "image_shape": list(self.whole.image_shape),
+                "classes": self.whole.num_classes,
+                "fingerprint": self.whole.fingerprint,
+            },
+            configuration=self._configuration(),
+            summary=words.summary(verdicts, calibrated, lines, self.whole.name, seconds),
+            networks=lines,
+            calibration=calibrated,
+            verdicts=verdicts,
+            limits=words.LIMITS,
+            provenance=self._provenance(fitted[TRAINED][0], seconds),
+        )
+        write_record(record, self.folder / "study.json")
+        return record
+
+    def _fit(self, kind: Kind) -> tuple[Trained, Any]:
+        stage = f"training: {kind.name}"
+        return networks.fit(
+            kind,
+            self.config,
+            self.splits,
+            seeds=self.config.seeds,
+            progress=lambda share: self.progress(stage, share),
+        )
+
+    def _measure(self, fitted: dict[str, Trained]) -> Measurements:
+        config = self.config
+        preprocess = fitted[TRAINED].preprocess
+        samples = {
+            name: measure.sample(part, preprocess, config.images, seed=config.seed)
+            for name, part in self.splits.items()
+        }
+        found = Measurements(
+            self.whole.num_classes,
+            samples,
+            {kind.name: kind.split for kind in self.kinds} | {TRAINED_ON_TRAIN: "train"},
+            moved={},
+            concentrated={},
+        )
+        for kind in self.kinds:
+            self.progress(f"measuring: {kind.name}")
+            found.moved[kind.name] = {
+                site: self._moved(kind, fitted[kind.name], site, found) for site in self._sites(kind)
+            }
+            if kind.model.head == "gap" and kind.name != MOVED:
+                found.concentrated[kind.name] = self._concentrated(kind, fitted, kind.split, found)
+        trained = self.kinds[0]
+        found.concentrated[TRAINED_ON_TRAIN] = self._concentrated(trained, fitted, "train", found)
+        return found
+
+    def _sites(self, kind: Kind) -> tuple[str, ...]:
+        """Where points change places: the primary layer; for the judged network and its twin every layer."""
+        return self.config.sites if kind.name in (TRAINED, FLATTEN) else (self.config.primary_site,)
+
+    def _moved(self, kind: Kind, trained: Trained, site: str, found: Measurements) -> Moved:
+        primary = site == self.config.primary_site
+        modes: tuple[str, ...] = ("joint", "channel")
+        if kind.name == MOVED or not primary:
+            modes = ("joint",)
+        elif kind.name == TRAINED:
+            modes = arrangement.MODES
+        decided = measure.moved(
+            kind.model,
+            trained.variables,
+            found.samples[kind.split].images,
+            site=site,
+            modes=modes,
+            permutations=self.config.permutations,
+            key=measure.key_for(self.config.seed, f"points of {kind.split}"),
+        )
+        return Moved(modes, decided)
+
+    def _concentrated(self, kind: Kind, fitted: dict[str, Trained], split: str, found: Measurements) -> Any:
+        return measure.concentrated(
+            kind.model,
+            fitted[kind.name].variables,
+            found.samples[split].images,
+            site=self.config.sites[-1],
+            budget=self.config.budget,
+            key=measure.key_for(self.config.seed, f"fills of {split}"),
+            network=kind.name,
+        )
+
+    def _arrays(self, fitted: dict[str, Trained], found: Measurements) -> xr.DataTree:
+        trained = fitted[TRAINED]
+        shown = pictures.point_pictures(
+            measure.model_probe(trained.config),
+            trained.at(0),
+            self.splits["test"],
+            self.whole,
+            sites=list(dict.fromkeys((self.config.primary_site, self.config.sites[-1]))),
+            ranks=self.config.ranks,
+            preprocess=trained.preprocess,
+        )
+        nodes = {
+            "/": xr.Dataset(attrs={"title": words.title(self.whole.name), "preset": self.config.preset}),
+            "/curves": arrays.curves(fitted),
+            "/p1": arrays.moved(found.moved, found.classes),
+            "/p4": arrays.concentrated(found.concentrated),
+        }
+        return xr.DataTree.from_dict(nodes | shown)
+
+    def _configuration(self) -> dict[str, Any]:
+        models = {kind.name: dataclasses.asdict(kind.model) for kind in self.kinds}
+        return {**self.config.described(), "models": models}
+
+    def _provenance(self, trained: Trained, seconds: float) -> dict[str, Any]:
+        return {
+            **machine(),
+            "seconds": round(seconds, 1),
+            "trained_variables_sha256": variables_hash(trained.variables),
+            "dataset_sha256": self.whole.fingerprint,
+            "preprocess": trained.preprocess.describe(),
+            **{f"{name}_index_sha256": part.index_hash for name, part in self.splits.items()},
+            "seeds": list(trained.seeds),
+        }
+
+    def _weights(self) -> dict[str, float]:
+        """Rough costs, for the time to go: an epoch of training costs 1, measuring a kind of networks 1."""
+        config = self.config
+        again = len(self.splits["train"]) / 4000 * config.seeds / 10
+        synthetic_epochs = config.synthetic.epochs * config.synthetic_images / 5000
+        synthetic_epochs *= config.calibration_seeds / 10
+        weights = {STAGES["bag"]: synthetic_epochs + 1, STAGES["relation"]: synthetic_epochs + 1}
+        weights[STAGES["planted"]] = 4 * config.calibration.null_trials / 400
+        for kind in self.kinds:
+            epochs = 0 if kind.treatment == UNTRAINED else kind.recipe.epochs
+            weights[f"training: {kind.name}"] = (epochs + 0.2) * again
+        for kind in self.kinds:
+            weights[f"measuring: {kind.name}"] = again * len(self._sites(kind))
+        return {**weights, "verdicts": 1, "maps and strongest images": 2, "writing": 1}
