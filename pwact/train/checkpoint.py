@@ -33,6 +33,9 @@ from pwact.train.treatment import Intervention
 RECORD = "checkpoint.json"
 SCHEMA = 1
 
+SPARE = 1 << 17
+"""Bytes that a checkpoint takes besides its arrays, generously."""
+
 
 def save_checkpoint(folder: str | os.PathLike[str], trained: Trained, *, overwrite: bool = False) -> Path:
     """Save trained networks.
@@ -116,7 +119,13 @@ def write(folder: Path, trained: Trained, optimizer: Any) -> None:
         "loss": trained.curves.loss.values.tolist(),
         "accuracy": trained.curves.accuracy.values.tolist(),
     }
+    size = sum(array.nbytes for array in arrays.values())
     try:
+        free = shutil.disk_usage(
+            next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        ).free
+        if free < size + SPARE:
+            raise OSError(f"{free:,} bytes free where {size + SPARE:,} are needed")
         if folder.exists():
             _fill(folder, arrays, record)
             return
@@ -192,7 +201,10 @@ def _fill(folder: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -
         _scratch(folder / RECORD) as partial,
     ):
         try:
-            checkpointer.save(folder.absolute() / name, args=ocp.args.PyTreeSave(arrays))
+            try:
+                checkpointer.save(folder.absolute() / name, args=ocp.args.PyTreeSave(arrays))
+            except ValueError as error:  # what tensorstore makes of a failed write; the cause comes last
+                raise OSError(str(error).rsplit(": ", 1)[-1]) from error
             record = record | {"arrays": name, "files": _hashes(folder / name)}
             partial.write_text(json.dumps(record, indent=1, allow_nan=False))
             os.replace(partial, folder / RECORD)

@@ -107,11 +107,20 @@ def test_a_flipped_byte_in_the_arrays_is_noticed(saved):
 
 def test_no_room_on_the_disk_leaves_nothing_behind(trained, tmp_path, monkeypatch):
     def full(self, *args, **kwargs):
-        raise OSError(28, "No space left on device")
+        raise ValueError("RESOURCE_EXHAUSTED: Error writing: Failed to write: No space left on device")
 
     monkeypatch.setattr(ocp.Checkpointer, "save", full)
     with pytest.raises(PwactError, match=r"No space left on device; make room"):
         save_checkpoint(tmp_path / "run", trained)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_room_is_seen_before_anything_is_written(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        module.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6 - 10, 10)
+    )
+    with pytest.raises(PwactError, match=r"10 bytes free where .* are needed; make room"):
+        save_checkpoint(tmp_path / "deep" / "run", trained)
     assert list(tmp_path.iterdir()) == []
 
 
