@@ -5,7 +5,10 @@ Exit codes: 0 done, 1 failed (one message says why), 2 the command was not writt
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import typer
 
@@ -34,15 +37,32 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _options(
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-    version: bool = typer.Option(
+    version: bool | None = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
     pass
 
 
+class Interrupted(Exception):
+    """Ctrl-C, with what there is to say about it; typer would swallow a KeyboardInterrupt."""
+
+
+def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(command)
+    def run(**arguments: Any) -> None:
+        try:
+            command(**arguments)
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(str(interrupt)) from interrupt
+
+    return run
+
+
 for module in (study, train, sites, stats, report):
-    app.command(name=module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
+    app.command(name=module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(
+        _interruptible(module.command)
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -55,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         fail(str(error))
-    except KeyboardInterrupt as interrupt:
+    except Interrupted as interrupt:
         if debug:
             raise
         fail(f"Interrupted. {interrupt}".rstrip(), code=130)

@@ -12,7 +12,7 @@ EXAMPLE = "Example: `pwact sites runs/train-mnist5k-1`"
 
 
 def command(
-    run: pathlib.Path = typer.Argument(
+    run: pathlib.Path | None = typer.Argument(
         None, help="A folder that `pwact train` made.", show_default="the standard network"
     ),
     dataset: str = typer.Option("mnist5k", help="Without RUN: whose images the standard network takes."),

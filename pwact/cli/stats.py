@@ -20,13 +20,17 @@ EXAMPLE = (
 def command(
     run: pathlib.Path = typer.Argument(help="A folder that `pwact train` made."),
     statistics: list[str] = typer.Argument(help="Statistics, as in pwact.stats; NAME=STATISTIC names one."),
-    sites: list[str] = typer.Option(None, help="A site; repeat for more.", show_default="the ReLU maps"),
-    network: int = typer.Option(None, help="The seed of the network.", show_default="the first"),
-    dataset: str = typer.Option(None, help="Which images.", show_default="those of the training"),
+    sites: list[str] | None = typer.Option(
+        None, help="A site; repeat for more.", show_default="the ReLU maps"
+    ),
+    network: int | None = typer.Option(None, help="The seed of the network.", show_default="the first"),
+    dataset: str | None = typer.Option(None, help="Which images.", show_default="those of the training"),
     split: str = typer.Option("all", help="all, or train or test as `pwact train` split them."),
     split_seed: int = typer.Option(0, min=0, help="Of that split."),
     batch_size: int = typer.Option(256, help="Images read at once."),
-    out: pathlib.Path = typer.Option(None, help="The file to make.", show_default="runs/stats-1.nc, -2, ..."),
+    out: pathlib.Path | None = typer.Option(
+        None, help="The file to make.", show_default="runs/stats-1.nc, -2, ..."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the file if it is there."),
 ) -> None:
     """Compute statistics of every point over a whole dataset and save them as netCDF4 (opens in xarray)."""

@@ -14,8 +14,8 @@ EXAMPLE = "Example: `pwact study --preset quick --seeds 12 --out runs/twelve`"
 def command(
     preset: str = typer.Option("quick", help="How much: smoke (a minute), quick (minutes) or full (hours)."),
     dataset: str = typer.Option("mnist5k", help="A name, a name with arguments, or an .npz file."),
-    seeds: int = typer.Option(None, min=2, help="Networks of each kind.", show_default="the preset's"),
-    out: pathlib.Path = typer.Option(
+    seeds: int | None = typer.Option(None, min=2, help="Networks of each kind.", show_default="the preset's"),
+    out: pathlib.Path | None = typer.Option(
         None, help="Folder to make.", show_default="runs/DATASET-PRESET-1, -2, ..."
     ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the folder if it is there."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Literal
 
 import typer
 
@@ -15,18 +16,22 @@ EXAMPLE = "Example: `pwact train digits --seeds 3 --epochs 5 --out runs/three`"
 def command(
     dataset: str = typer.Argument("mnist5k", help="A name, a name with arguments, or an .npz file."),
     seeds: int = typer.Option(10, min=1, help="Networks: seeds 0, 1, ..."),
-    treatment: str = typer.Option("trained", help="trained, shuffled_labels or untrained."),
-    norm: str = typer.Option("batch", help="none, batch, group or layer."),
-    pooling: str = typer.Option("stride", help="stride, max or average."),
-    head: str = typer.Option("gap", help="gap or flatten."),
+    treatment: Literal["trained", "shuffled_labels", "untrained"] = typer.Option(
+        "trained", help="What the networks learn."
+    ),
+    norm: Literal["none", "batch", "group", "layer"] = typer.Option("batch", help="After each convolution."),
+    pooling: Literal["stride", "max", "average"] = typer.Option("stride", help="How maps shrink."),
+    head: Literal["gap", "flatten"] = typer.Option("gap", help="Average each channel, or keep every point."),
     first_kernel_size: int = typer.Option(5, min=1, help="Of the first convolution."),
-    epochs: int = typer.Option(
+    epochs: int | None = typer.Option(
         None, min=1, help="Passes over the images.", show_default="the quick recipe's"
     ),
-    batch_size: int = typer.Option(None, min=1, help="Images a step.", show_default="the quick recipe's"),
-    learning_rate: float = typer.Option(None, help="At its peak.", show_default="the quick recipe's"),
+    batch_size: int | None = typer.Option(
+        None, min=1, help="Images a step.", show_default="the quick recipe's"
+    ),
+    learning_rate: float | None = typer.Option(None, help="At its peak.", show_default="the quick recipe's"),
     split_seed: int = typer.Option(0, min=0, help="Of the split into 80 % train and 20 % test."),
-    out: pathlib.Path = typer.Option(
+    out: pathlib.Path | None = typer.Option(
         None, help="Folder to make.", show_default="runs/train-DATASET-1, -2, ..."
     ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the folder if it is there."),

@@ -11,7 +11,7 @@ from pwact.core.probe.marks import Call, marked_call
 from pwact.core.probe.modes import SWITCHES, Mode, check_callable_with_image, switches_of
 
 
-def nnx_function(module: nnx.Module, mode: Mode) -> tuple[Callable[[Any, Any], Any], nnx.State]:
+def nnx_function(module: nnx.Module, mode: Mode) -> tuple[Callable[[Any, Any], Any], Any]:
     """The module as `function(variables, image)`, and its own variables.
 
     The module itself is left as it is: a copy is put into the mode, and each of its submodules gets a
@@ -30,7 +30,7 @@ def nnx_function(module: nnx.Module, mode: Mode) -> tuple[Callable[[Any, Any], A
     switches = switches_of(call, mode)
     check_callable_with_image(call.__get__(module), switches, type(module).__name__)
 
-    def function(variables: nnx.State, image: Any) -> Any:
+    def function(variables: Any, image: Any) -> Any:
         model = nnx.merge(graph, variables)
         outputs = model(image, **switches)
         if mode == "evaluation":

@@ -1,0 +1,3 @@
+from pwact.cli import main
+
+main()

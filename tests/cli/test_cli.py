@@ -1,0 +1,211 @@
+"""The command line as a user meets it: help, defaults, one message an error, exit codes, outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+
+import pwact
+from pwact.cli import main
+from pwact.models import quick
+from pwact.train import load_checkpoint
+
+VERBS = ("study", "train", "sites", "stats", "report")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> pathlib.Path:
+    """Two small networks, trained by the command line."""
+    folder = tmp_path_factory.mktemp("cli") / "two"
+    main_ok(["train", "digits", "--seeds", "2", "--epochs", "2", "--out", str(folder)])
+    return folder
+
+
+def main_ok(arguments: list[str]) -> None:
+    try:
+        main(arguments)
+    except SystemExit as done:
+        assert done.code in (0, None), done.code
+
+
+def main_fails(arguments: list[str], capsys: pytest.CaptureFixture, code: int = 1) -> str:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == code
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return error
+
+
+def in_background(*arguments: str, cwd: pathlib.Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pwact.cli", *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_shows_defaults_and_an_example(verb, capsys):
+    main_ok([verb, "--help"])
+    shown = capsys.readouterr().out
+    assert re.search(rf"Example:\s+pwact {verb}", shown)
+    if verb != "report":
+        assert "default:" in shown
+
+
+def test_defaults_of_train_are_those_of_the_standard_network(run):
+    written = json.loads((run / "checkpoint.json").read_text())
+    standard = dataclasses.asdict(quick((8, 8, 1), 10))
+    assert written["config"] == json.loads(json.dumps(standard))
+
+
+def test_train_leaves_a_table_that_other_tools_open(run):
+    table = np.genfromtxt(run / "results.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
+    assert table["seeds"] == 2 and 0.1 < table["accuracy"] <= 1
+
+
+def test_train_does_not_overwrite_unasked_and_does_when_asked(run, capsys):
+    again = ["train", "digits", "--seeds", "1", "--epochs", "1", "--out", str(run)]
+    before = (run / "checkpoint.json").read_text()
+    assert "--overwrite" in main_fails(again, capsys)
+    assert (run / "checkpoint.json").read_text() == before
+
+
+def test_overwrite_replaces_only_what_train_made(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    out = ["--seeds", "1", "--epochs", "1", "--out", str(tmp_path / "mine"), "--overwrite"]
+    assert "to replace" in main_fails(["train", "digits", *out], capsys)
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
+
+
+def test_sites_prints_operation_shape_bytes_and_receptive_field(run, capsys):
+    main_ok(["sites", str(run)])
+    shown = capsys.readouterr().out
+    row = next(line for line in shown.splitlines() if line.startswith("blocks.1.relu"))
+    assert "relu" in row and "4x4x32" in row and "2,048" in row
+    assert re.search(r"7x7|7 ?x ?7", row), "5x5, then 3x3: a point sees 7x7 pixels"
+
+
+def test_stats_are_saved_for_plain_xarray(run, tmp_path, capsys):
+    out = tmp_path / "s.nc"
+    statistics = ["moments", "strongest=top_k(3)", "by_class(firing(threshold=0.5), num_classes=10)"]
+    main_ok(
+        ["stats", str(run), *statistics, "--sites", "blocks.1.relu", "--split", "test", "--out", str(out)]
+    )
+    with xr.open_datatree(out) as tree:
+        node = tree["blocks.1.relu"]
+        assert node["moments.mean"].dims == ("row", "column", "channel")
+        assert node["strongest.index"].sizes == {"rank": 3, "channel": 32}
+        assert node["by_class_firing.count"].values.sum() == node["moments.count"] == 360
+    assert "by_class_firing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["stats", "RUN", "momets"], "nearest: moments"),
+        (["stats", "RUN", "moments", "--sites", "blocks.7"], "blocks.3"),
+        (["stats", "RUN", "moments", "--sites", "input", "--sites", "input"], "once"),
+        (["stats", "RUN", "moments", "moments"], "twice"),
+        (["stats", "RUN", "top_k(100000)"], "dataset"),
+        (["stats", "RUN", "top_k(2)", "--dataset", "mnist5k"], "8"),
+        (["stats", "RUN", "moments", "--network", "7"], "[0, 1]"),
+        (["stats", "RUN", "moments", "--split-seed", "5"], "split"),
+        (["stats", "RUN", "moments", "--batch-size", "0"], "batch_size"),
+        (["stats", "nowhere", "moments"], "nowhere"),
+        (["sites", "nowhere"], "nowhere"),
+        (["report", "nowhere"], "nowhere"),
+        (["study", "--preset", "quik"], "nearest: quick"),
+        (["study", "--dataset", "minst5k"], "mnist5k"),
+        (["train", "missing.npz"], "missing.npz"),
+        (["train", "digits", "--resume"], "--out"),
+    ],
+)
+def test_a_wrong_request_gets_one_message(run, arguments, expected, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    error = main_fails([str(run) if word == "RUN" else word for word in arguments], capsys)
+    assert error.startswith("pwact: expected ") and "; found " in error and expected in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir()), "nothing half-written"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["stats"], ["train", "--seeds", "0"], ["study", "--wat"], ["nothing"], ["train", "--norm", "instance"]],
+)
+def test_a_malformed_command_is_a_usage_error(arguments, capsys):
+    assert "Usage: pwact" in main_fails(arguments, capsys, code=2)
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    with pytest.raises(pwact.PwactError):
+        main(["report", str(tmp_path / "nowhere"), "--debug"])
+
+
+def test_what_was_not_foreseen_is_still_one_message(run, monkeypatch, capsys):
+    def broken(path):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("pwact.train.load_checkpoint", broken)
+    assert "ZeroDivisionError: by zero" in main_fails(["sites", str(run)], capsys)
+
+
+def test_help_comes_at_once_and_starts_no_backend(tmp_path):
+    code = "import sys, pwact.cli; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0
+
+
+def test_import_pwact_starts_no_backend(tmp_path):
+    code = (
+        "import pwact, pwact.core.sweep, pwact.stats, pwact.data, pwact.train, pwact.studies\n"
+        "from jax._src import xla_bridge\n"
+        "import sys; sys.exit(bool(xla_bridge._backends))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0
+
+
+def test_ctrl_c_in_training_says_what_is_saved_and_resumes_to_the_same_bits(tmp_path):
+    arguments = ["digits", "--seeds", "1", "--epochs", "40", "--out"]
+    process = in_background("train", *arguments, "broken", cwd=tmp_path)
+    deadline = time.monotonic() + 90
+    while not (tmp_path / "broken" / "checkpoint.json").exists():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said and "saved in 'broken'" in said and "--resume" in said
+    for words in (["broken", "--resume"], ["whole"]):
+        done = in_background("train", *arguments, *words, cwd=tmp_path)
+        assert done.communicate(timeout=300) and done.returncode == 0
+    found = [load_checkpoint(tmp_path / name).variables for name in ("broken", "whole")]
+    jax.tree.map(np.testing.assert_array_equal, *found)
+
+
+def test_ctrl_c_in_a_sweep_leaves_nothing(run, tmp_path):
+    arguments = ["stats", str(run), "moments", "--batch-size", "1", "--out", "s.nc"]
+    process = in_background(*arguments, cwd=tmp_path)
+    while "Sweeping" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said and "Interrupted" in said
+    assert not list(tmp_path.iterdir())
