@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from pwact.core.probe.naming import NamedValue, named_values
 from pwact.core.probe.site import Site, Sites
 from pwact.core.probe.trace import Program
 from pwact.core.probe.values import carriers, dependents
+from pwact.core.receptive_field import Fields
 
 
 def describe(program: Program, outputs: Any) -> tuple[Sites, dict[str, Var]]:
@@ -35,7 +37,13 @@ def describe(program: Program, outputs: Any) -> tuple[Sites, dict[str, Var]]:
     ]
     values = named_values(found, carriers(jaxpr))
     names = {name: value.variable for value in values for name in value.names}
-    return Sites(_site(value, depth, program.batch) for depth, value in enumerate(values)), names
+    one = dataclasses.replace(program, names=names).at(1)
+    fields = Fields(one.jaxpr, max(one.images, key=lambda image: len(image.aval.shape)))
+    sites = [
+        _site(value, depth, program.batch, one.names[value.names[0]], fields)
+        for depth, value in enumerate(values)
+    ]
+    return Sites(sites), names
 
 
 def _ends(name: str, atoms: Sequence[Any], tree: Any) -> list[Candidate]:
@@ -47,22 +55,22 @@ def _ends(name: str, atoms: Sequence[Any], tree: Any) -> list[Candidate]:
     ]
 
 
-def _site(value: NamedValue, depth: int, batch: Any) -> Site:
+def _site(value: NamedValue, depth: int, batch: Any, variable: Var, fields: Fields) -> Site:
+    """The site for a value; `variable` holds it in the program that `fields` followed."""
     context, aval = value.candidate.context, value.variable.aval
     axis = batch_axis(aval.shape, batch)
     one_image = [concrete(size, 1) for place, size in enumerate(aval.shape) if place != axis]
-    loops = len(context.loops)
     return Site(
         name=value.names[0],
         aliases=value.names[1:],
         operation=value.candidate.operation,
         shape=(*context.loops, *one_image),
-        batch_axis=None if axis is None else axis + loops,
+        batch_axis=None if axis is None else axis + len(context.loops),
         dtype=aval.dtype,
         depth=depth,
-        is_map=axis == 0 and not loops and len(one_image) == 3,
+        is_map=axis == 0 and not context.loops and fields.is_map(variable),
         editable=context.editable,
         cuttable=not context.when,
         when=context.when,
-        receptive_field=None,
+        receptive_field=fields.field(variable),
     )

@@ -1,0 +1,166 @@
+"""Follow the image through a program."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+
+from pwact.core.receptive_field.field import ReceptiveField
+from pwact.core.receptive_field.rules import RULES, unknown
+from pwact.core.receptive_field.view import Value, View, united
+
+LONGEST_SCAN = 64
+"""So many turns of a scan are followed; what it returns after more is unknown, unless it has settled."""
+
+
+class Fields:
+    """What every value of a program sees of one of its inputs.
+
+    Args:
+        jaxpr: a program whose shapes are numbers.
+        image: the input, [batch, ...]. Its rows and columns are the two axes along which convolutions
+            slide, and axes 1 and 2 where none does.
+    """
+
+    def __init__(self, jaxpr: Jaxpr, image: Var):
+        self.shape = image.aval.shape
+        self._values: dict[Var, Value] = {}
+        self._slid: set[int] = set()
+        start = tuple(View({axis: 1}, 0, 1, 0, size) for axis, size in enumerate(self.shape) if axis > 0)
+        self._run(ClosedJaxpr(jaxpr, ()), [start if var is image else None for var in jaxpr.invars])
+
+    def field(self, var: Var) -> ReceptiveField | None:
+        """The receptive field of a point of a value; None where it cannot be said.
+
+        A value without rows and columns is taken as a whole.
+        """
+        views = self._rows_and_columns(var)
+        if views is None or not all(view.known for view in views):
+            return None
+        shape = var.aval.shape
+        moving = [axis for view in views for axis in view.strides]
+        if any(len(view.strides) > 1 for view in views) or len(set(moving)) < len(moving):
+            return None
+        channels = set(range(len(shape))) - set(moving) if moving else {len(shape) - 1}
+        if any(view.loose - channels for view in views):
+            return None
+        seen = [view.hull(shape) for view in views]
+        windows = [
+            (view.size, *view.strides.values(), view.offset) if view.strides else (high - low, 0, low)
+            for view, (low, high) in zip(views, seen, strict=True)
+        ]
+        size, stride, offset = zip(*windows, strict=True)
+        return ReceptiveField(size, stride, offset, tuple(seen), tuple(self.shape[axis] for axis in self._axes()))
+
+    def is_map(self, var: Var) -> bool:
+        """Whether a value of rank 4 is [batch, row, column, channel], as far as the program says."""
+        views = self._rows_and_columns(var)
+        if len(var.aval.shape) != 4:
+            return False
+        return views is None or all(
+            not view.known or (set(view.strides) <= {axis} and view.loose <= {3})
+            for axis, view in enumerate(views, 1)
+        )
+
+    def _axes(self) -> tuple[int, ...]:
+        """The image's axes of rows and columns; another number than two when it has no such."""
+        return tuple(sorted(self._slid)) if self._slid else (1, 2)[: len(self.shape) - 1]
+
+    def _rows_and_columns(self, var: Var) -> tuple[View, ...] | None:
+        value, axes = self._values.get(var), self._axes()
+        return tuple(value[axis - 1] for axis in axes) if value is not None and len(axes) == 2 else None
+
+    def _run(self, body: ClosedJaxpr, args: Sequence[Value]) -> list[Value]:
+        """What the results of a program see, given what its inputs see."""
+        local: dict[Var, Value] = dict(zip(body.jaxpr.invars, args, strict=True))
+        for equation in body.jaxpr.eqns:
+            values = [None if isinstance(atom, Literal) else local.get(atom) for atom in equation.invars]
+            self._note_sliding(equation, values)
+            results = _BODIES.get(equation.primitive.name, _apply)(self, equation, values)
+            local.update(zip(equation.outvars, results, strict=True))
+        for var, value in local.items():
+            known = self._values.setdefault(var, value)
+            if known != value:  # another turn of a loop
+                self._values[var] = _unknown(known if known is not None else value)
+        return [None if isinstance(atom, Literal) else local.get(atom) for atom in body.jaxpr.outvars]
+
+    def _note_sliding(self, equation: JaxprEqn, values: Sequence[Value]) -> None:
+        if equation.primitive.name == "conv_general_dilated" and values[0] is not None:
+            slid = equation.params["dimension_numbers"].lhs_spec[2:]
+            self._slid |= {axis for axis, view in enumerate(values[0], 1) if set(slid) & set(view.strides)}
+
+
+def _apply(fields: Fields, equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
+    if all(value is None for value in values):
+        return [None] * len(equation.outvars)
+    return RULES.get(equation.primitive.name, unknown)(equation, values)
+
+
+def _call(fields: Fields, equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
+    body = equation.params["call_jaxpr" if "call_jaxpr" in equation.params else "jaxpr"]
+    return fields._run(body if isinstance(body, ClosedJaxpr) else ClosedJaxpr(body, ()), values)
+
+
+def _cond(fields: Fields, equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
+    index, *operands = values
+    branches = [fields._run(branch, operands) for branch in equation.params["branches"]]
+    return [
+        united([index, *results], var.aval.shape)
+        for var, results in zip(equation.outvars, zip(*branches, strict=True), strict=True)
+    ]
+
+
+def _scan(fields: Fields, equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
+    params = equation.params
+    split, carried = params["num_consts"], params["num_consts"] + params["num_carry"]
+    constants, carry, xs = values[:split], list(values[split:carried]), list(values[carried:])
+    for place, atom in enumerate(equation.invars[carried:]):
+        xs[place] = _without_turns(xs[place], atom.aval.shape)
+    stacks: list[list[Value]] = []
+    for _ in range(min(params["length"], LONGEST_SCAN)):
+        results = fields._run(params["jaxpr"], [*constants, *carry, *xs])
+        settled = results[: len(carry)] == carry
+        carry, ys = results[: len(carry)], results[len(carry) :]
+        stacks.append(ys)
+        if settled:
+            break
+    else:
+        if params["length"] > LONGEST_SCAN:
+            return unknown(equation, values)
+    stacked = [
+        _with_turns(turns, var.aval.shape)
+        for var, turns in zip(equation.outvars[len(carry) :], zip(*stacks, strict=True), strict=True)
+    ]
+    return [*carry, *stacked]
+
+
+def _without_turns(value: Value, shape: Sequence[int]) -> Value:
+    if value is None:
+        return None
+    places = {axis: axis - 1 for axis in range(1, len(shape))}
+    return tuple(view.spread(0, shape).moved(places) for view in value)
+
+
+def _with_turns(turns: Sequence[Value], shape: Sequence[int]) -> Value:
+    value = united(turns, shape[1:])
+    if value is None:
+        return None
+    places = {axis: axis + 1 for axis in range(len(shape) - 1)}
+    moved = tuple(view.moved(places) for view in value)
+    if all(turn == value for turn in turns):
+        return moved
+    return tuple(dataclasses.replace(view, loose=view.loose | {0}) for view in moved)
+
+
+def _unknown(value: Value) -> Value:
+    return None if value is None else tuple(dataclasses.replace(view, known=False) for view in value)
+
+
+_BODIES: dict[str, Callable[[Fields, JaxprEqn, Sequence[Value]], list[Any]]] = {
+    **dict.fromkeys(("jit", "closed_call", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call"), _call),
+    "cond": _cond,
+    "scan": _scan,
+}
