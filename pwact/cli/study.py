@@ -13,7 +13,9 @@ EXAMPLE = "Example: `pwact study --preset quick --seeds 12 --out runs/twelve`"
 
 def command(
     preset: str = typer.Option("quick", help="How much: smoke (a minute), quick (minutes) or full (hours)."),
-    dataset: str = typer.Option("mnist5k", help="A name, a name with arguments, or an .npz file."),
+    dataset: str | None = typer.Option(
+        None, help="A name, a name with arguments, or an .npz file.", show_default="the preset's"
+    ),
     seeds: int | None = typer.Option(None, min=2, help="Networks of each kind.", show_default="the preset's"),
     out: pathlib.Path | None = typer.Option(
         None, help="Folder to make.", show_default="runs/DATASET-PRESET-1, -2, ..."
@@ -25,12 +27,14 @@ def command(
     Writes study.json, arrays.nc, the networks and report.html into one folder, which appears when complete.
     """
     from pwact.report import write_report
+    from pwact.studies import preset as named_preset
     from pwact.studies import run_study
 
-    folder = out or new_path(f"{dataset}-{preset}")
+    config = named_preset(preset, dataset=dataset, seeds=seeds)
+    folder = out or new_path(f"{config.dataset}-{preset}")
     refuse_existing(folder, overwrite)
     with Stages() as stages:
-        record = run_study(preset, folder, dataset=dataset, seeds=seeds, overwrite=overwrite, progress=stages)
+        record = run_study(config, folder, overwrite=overwrite, progress=stages)
         report = write_report(folder)
     for line in record.summary:
         console.print(line, markup=False)
