@@ -18,7 +18,7 @@ from pwact.records import StudyRecord, read_record, write_text
 from pwact.report import numbers, pictures, plots, points
 from pwact.report.arrays import Arrays, Series, read_arrays
 
-HUES = 8
+HUES = 10
 WORDS = {
     "supported": "Every rule for it holds.",
     "refuted": "The rule against it holds.",
@@ -115,6 +115,7 @@ def _drawn(record: StudyRecord, arrays: Arrays) -> dict[str, Any]:
             "p4": _shown([*arrays.lorenz, *arrays.kept], hues),
         },
         "forests": [plots.forest(verdict, hue) for verdict in record.verdicts],
+        "further": [plots.further_controls(verdict, hue) for verdict in record.verdicts],
         "calibrations": [plots.calibration(each) for each in record.calibration],
         "admissible": {
             verdict.prediction: [each for each in record.calibration if each.prediction == verdict.prediction]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pwact.records import Calibration, Criterion, Interval, Verdict
+from pwact.records import Calibration, Control, Criterion, Interval, Verdict
 from pwact.report import numbers
 from pwact.report.arrays import Series
 
@@ -110,31 +110,51 @@ def axis(values: Iterable[float], count: int = 5) -> Axis:
 
 
 def forest(verdict: Verdict, hue: Hue) -> Rows:
-    """A verdict's criteria against their thresholds, the controls underneath, over one axis.
+    """A verdict's criteria against their thresholds, the controls of the same metrics underneath.
 
     Args:
         verdict: with its criteria and controls.
         hue: a network's name to its colour.
     """
+    near, _ = _controls(verdict)
     limits = [numbers.threshold(each.rule) for each in verdict.criteria]
-    intervals = [each.interval for each in verdict.criteria] + [each.interval for each in verdict.controls]
-    inside = [x for each in intervals for x in (each.low, each.estimate, each.high)]
-    scale = axis([*inside, 0.0, *(limit.value for limit in limits if limit)])
-    groups = []
-    for side, heading in (("support", "Supported if all of"), ("refute", "Refuted if any of")):
-        rows = [_criterion(each, scale) for each in verdict.criteria if each.side == side]
-        groups.append((heading, rows))
-    controls = []
-    for control in verdict.controls:
-        marks = [
-            Mark("line", scale.percent(0.0), hue="zero"),
-            *_whisker(control.interval, scale, hue(control.network)),
-        ]
-        alt = f"{control.metric}, {control.network}: {_said(control.interval)}"
-        text = numbers.interval(control.interval)
-        controls.append(Row(control.metric, text, marks, alt, note=control.network))
-    groups.append(("Controls", controls))
+    intervals = [each.interval for each in verdict.criteria] + [each.interval for each in near]
+    scale = _scale(intervals, [limit.value for limit in limits if limit])
+    groups = [
+        (heading, [_criterion(each, scale) for each in verdict.criteria if each.side == side])
+        for side, heading in (("support", "Supported if all of"), ("refute", "Refuted if any of"))
+    ]
+    groups.append(("Controls", [_control(each, scale, hue) for each in near]))
     return Rows([group for group in groups if group[1]], _ticks(scale))
+
+
+def further_controls(verdict: Verdict, hue: Hue) -> Rows:
+    """The controls of other metrics than those that decide, over an axis of their own."""
+    _, others = _controls(verdict)
+    scale = _scale([each.interval for each in others], [])
+    rows = [_control(each, scale, hue) for each in others]
+    return Rows([("", rows)] if rows else [], _ticks(scale))
+
+
+def _controls(verdict: Verdict) -> tuple[list[Control], list[Control]]:
+    """Controls of a metric that a criterion names, and the others; all of them first if none is."""
+    decisive = {each.name for each in verdict.criteria}
+    near = [each for each in verdict.controls if each.metric in decisive]
+    if not near:
+        return list(verdict.controls), []
+    return near, [each for each in verdict.controls if each.metric not in decisive]
+
+
+def _scale(intervals: list[Interval], limits: list[float]) -> Axis:
+    return axis([0.0, *limits, *(x for each in intervals for x in (each.low, each.estimate, each.high))])
+
+
+def _control(control: Control, scale: Axis, hue: Hue) -> Row:
+    marks = [Mark("line", scale.percent(0.0), hue="zero")]
+    marks += _whisker(control.interval, scale, hue(control.network))
+    label = f"{control.metric}, {control.network}"
+    alt = f"{label}: {_said(control.interval)}"
+    return Row(label, numbers.interval(control.interval), marks, alt, height=18)
 
 
 def _criterion(each: Criterion, scale: Axis) -> Row:

@@ -161,7 +161,9 @@ def _shots(site: str, top: Top, channel: int, size: tuple[int, int] | None) -> t
     if not used:
         return [], "", 0
     height, width = top.image.shape[2:4]
+    brightest = max(1, int(top.image.max()))
     strip = np.concatenate([top.image[channel, rank] for rank in used], axis=1)
+    strip = (strip * (255.0 / brightest)).round().astype(np.uint8)
     shots = []
     for place, rank in enumerate(used):
         row, column = int(top.row[channel, rank]), int(top.column[channel, rank])
@@ -175,7 +177,7 @@ def _shots(site: str, top: Top, channel: int, size: tuple[int, int] | None) -> t
         )
         box = (float(left), float(upper), float(right - left), float(lower - upper))
         shots.append(Shot(place * width, box, centre, value, f"#{index} ({row}, {column})", alt))
-    return shots, pictures.image_png(np.ascontiguousarray(strip)), strip.shape[1]
+    return shots, pictures.image_png(strip), strip.shape[1]
 
 
 def _centre(

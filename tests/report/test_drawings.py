@@ -65,6 +65,17 @@ def test_estimate_and_interval_lie_on_the_axis_that_is_drawn():
         assert span.x < dot.x < span.x2 == ticks["0.8"]
 
 
+def test_controls_of_other_metrics_stand_apart():
+    one, other = (Control(name, "untrained", Interval(0.6, 0.4, 0.8)) for name in ("x", "y"))
+    criterion = Criterion("x", "support", "lower bound > 0", Interval(0.4, 0.2, 0.8), True)
+    judged = verdict(criterion, controls=[one, other])
+    assert [row.label for row in plots.forest(judged, hue).groups[-1][1]] == ["x, untrained"]
+    assert [row.label for row in plots.further_controls(judged, hue).groups[0][1]] == ["y, untrained"]
+    judged = verdict(criterion, controls=[other])
+    assert [row.label for row in plots.forest(judged, hue).groups[-1][1]] == ["y, untrained"]
+    assert plots.further_controls(judged, hue).groups == []
+
+
 def test_a_rule_of_another_form_has_no_threshold():
     chart = plots.forest(verdict(Criterion("x", "support", "it holds", Interval(0.2, 0.1, 0.3), True)), hue)
     assert not [mark for mark in chart.groups[0][1][0].marks if mark.hue == "support"]
@@ -162,6 +173,15 @@ def test_a_receptive_field_is_cut_at_the_image_and_unused_ranks_are_left_out():
     assert shots[0].box == (4.0, 0.0, 8.0, 8.0)
     assert shots[0].centre == (5.0, 3.0)
     assert [shot.x for shot in shots] == [0, 12]
+
+
+def test_dark_images_are_shown_up_to_white():
+    top = top_of()
+    top.image[0, 1] = 16
+    top.image[0, 2] = 8
+    address = points.site_pictures("relu", None, top).channels[0].images
+    image = Image.open(io.BytesIO(base64.b64decode(address.split(",")[1])))
+    assert [image.getpixel((x, 0))[0] for x in (0, 12, 24)] == [0, 255, 128]
 
 
 def test_without_maps_the_point_is_the_middle_of_its_receptive_field():

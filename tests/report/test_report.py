@@ -269,7 +269,7 @@ def test_undefined_numbers_are_called_so(tmp_path):
     )
     check = replace(base.calibration[0], auroc=math.nan, bag=[math.nan, 0.5], relation=[], admissible=False)
     page = page_of(tmp_path / "study", verdicts=[verdict], calibration=[check])
-    assert "Inadmissible" in page.text and "Not calibrated" in page.text
+    assert "Inadmissible" in page.text and "Calibration failed" in page.text
     assert "Holm-adjusted p undefined" in page.text
     labels = [each["aria-label"] for each in page.all("svg") if "aria-label" in each]
     assert "AII_s, shuffled labels: undefined" in labels
