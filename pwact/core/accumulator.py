@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Shaped
 
 from pwact.errors import PwactError
 from pwact.types import Observation
@@ -76,6 +76,8 @@ def float_dtype(spec: jax.ShapeDtypeStruct) -> jnp.dtype:
     return jnp.promote_types(spec.dtype, jnp.float32)
 
 
-def rows(mask: Bool[Array, " batch"], like: Float[Array, "batch ..."]) -> Bool[Array, "batch ..."]:
-    """`mask` with as many axes as `like`, to choose whole images from it."""
-    return mask.reshape(mask.shape + (1,) * (like.ndim - 1))
+def per_image(
+    values: Shaped[Array, " batch"], like: Shaped[Array, "batch ..."]
+) -> Shaped[Array, "batch ..."]:
+    """One value an image, with as many axes as `like`, so that the two combine."""
+    return values.reshape(values.shape + (1,) * (like.ndim - 1))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from pwact.core.accumulator import Accumulator, Result, State, rows
+from pwact.core.accumulator import Accumulator, Result, State, per_image
 from pwact.core.backend import compiler_options
 from pwact.core.blocks import in_blocks
 from pwact.core.counter import Counter
@@ -138,19 +138,8 @@ def _compile(task: Task, variables: Any, load: Batch) -> Program:
 
 
 def activation_specs(task: Task, variables: Any, image: Any) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shape and dtype of one image's activation at each site, for images [batch, ...] as stored.
-
-    Raises:
-        PwactError: a site whose first axis is not the batch.
-    """
+    """Shape and dtype of one image's activation at each site, for images [batch, ...] as stored."""
     _, _, captures = jax.eval_shape(task.look, variables, image)
-    for site, capture in captures.items():
-        if capture.shape != (image.shape[0], *task.probe.sites[site].shape):
-            raise PwactError(
-                "sites whose first axis is the batch",
-                f"'{site}' of shape {list(capture.shape)} from a batch of {image.shape[0]}",
-                "choose a site outside the loop or transform that moves the batch",
-            )
     return {site: jax.ShapeDtypeStruct(value.shape[1:], value.dtype) for site, value in captures.items()}
 
 
@@ -158,7 +147,7 @@ def _fault(value: jax.Array, valid: jax.Array) -> jax.Array:
     """Whether any entry of the valid rows is not finite: x * 0 is NaN for these, and 0 for the others."""
 
     def update(fault: jax.Array, seen: Observation) -> jax.Array:
-        zeros = jnp.where(rows(seen.valid, seen.activation), seen.activation * 0, 0)
+        zeros = jnp.where(per_image(seen.valid, seen.activation), seen.activation * 0, 0)
         return fault | jnp.isnan(zeros.sum(0)).any()
 
     none = jnp.zeros(len(valid), jnp.int32)

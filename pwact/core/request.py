@@ -10,7 +10,6 @@ import jax
 
 from pwact.core.accumulator import Accumulator
 from pwact.core.program import Task, activation_specs
-from pwact.core.registry import nearest
 from pwact.errors import PwactError
 from pwact.types import Batch
 
@@ -40,22 +39,28 @@ def check_request(task: Task, variables: Any, dataset: Any, load: Batch) -> None
 
 
 def known_sites(probe: Any, sites: Any) -> tuple[str, ...]:
-    """The sites asked for, in the order in which the model computes them."""
+    """The sites asked for, by the names they were asked for by, in the order of the model's program."""
     if isinstance(sites, str) or not sites:
         raise PwactError(
-            "a sequence of site names", repr(sites), f"write sites=[...]; there are {len(probe.sites)}"
+            "a sequence of site names", repr(sites), "write sites=[...] with names out of probe.sites"
         )
-    repeated = sorted({site for site in sites if list(sites).count(site) > 1})
-    if repeated:
-        raise PwactError(
-            "each site once", f"{', '.join(repeated)} more than once", "leave the repetitions out"
-        )
-    for site in sites:
-        if site not in probe.sites:
+    asked: dict[str, str] = {}
+    for name in sites:
+        site = probe.sites[name]
+        if site.name in asked:
             raise PwactError(
-                "a site of this probe", repr(site), f"{nearest(site, probe.sites)}; all: probe.sites"
+                "each site once",
+                f"{name!r} after {asked[site.name]!r}, the same site",
+                "leave one of them out",
             )
-    return tuple(site for site in probe.sites if site in set(sites))
+        if site.batch_axis != 0:
+            raise PwactError(
+                "sites whose first axis is the batch",
+                f"{name!r}, {site.when}, of shape {list(site.shape)}, batch at axis {site.batch_axis}",
+                "choose a site outside the loop or transform that moves the batch",
+            )
+        asked[site.name] = name
+    return tuple(asked[name] for name in probe.sites if name in asked)
 
 
 def accumulators(statistics: Mapping[str, Accumulator]) -> Mapping[str, Accumulator]:

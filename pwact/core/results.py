@@ -80,7 +80,8 @@ def save_results(results: xr.DataTree, path: str | os.PathLike[str], *, overwrit
         raise PwactError(
             "a path where nothing is yet", f"{path}, which exists", "choose another, or pass overwrite=True"
         )
-    results = results.assign_attrs(format=FORMAT)
+    results = results.copy()
+    results.attrs["format"] = FORMAT
     # Through memory: HDF5 that runs out of disk takes the process down with it.
     content = results.to_netcdf(engine="h5netcdf", encoding=_no_fill(results))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
-from pwact.core.accumulator import NO_INDEX, Accumulator, Named, Result, float_dtype, point_dims, rows
+from pwact.core.accumulator import NO_INDEX, Accumulator, Named, Result, float_dtype, per_image, point_dims
 from pwact.core.blocks import in_blocks
 from pwact.types import Observation
 
@@ -60,11 +60,11 @@ def extrema() -> Accumulator:
 
     def update(state: ExtremaState, seen: Observation) -> ExtremaState:
         x = seen.activation.astype(state.min.dtype)
-        valid, index = rows(seen.valid, x), rows(seen.index.astype(jnp.int32), x)
+        valid, index = per_image(seen.valid, x), per_image(seen.index.astype(jnp.int32), x)
         low = jnp.where(valid, x, jnp.inf).min(0)
         high = jnp.where(valid, x, -jnp.inf).max(0)
-        low_index = jnp.where(valid & (x == low), index, NO_INDEX).min(0)
-        high_index = jnp.where(valid & (x == high), index, NO_INDEX).min(0)
+        low_index = jnp.where(valid & (x == low[None]), index, NO_INDEX).min(0)
+        high_index = jnp.where(valid & (x == high[None]), index, NO_INDEX).min(0)
         return merge(state, ExtremaState(low, low_index, high, high_index))
 
     def merge(left: ExtremaState, right: ExtremaState) -> ExtremaState:

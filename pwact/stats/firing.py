@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, point_dims, rows
+from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_image, point_dims
 from pwact.core.blocks import in_blocks
 from pwact.core.counter import Counter
 from pwact.types import Observation
@@ -56,7 +56,7 @@ def firing(threshold: float = 0.0) -> Accumulator:
         return FiringState(Counter.zeros(), Counter.zeros(spec.shape))
 
     def update(state: FiringState, seen: Observation) -> FiringState:
-        fires = (seen.activation > threshold) & rows(seen.valid, seen.activation)
+        fires = (seen.activation > threshold) & per_image(seen.valid, seen.activation)
         return FiringState(
             state.images.add(seen.valid.sum(dtype=jnp.uint32)),
             state.fired.add(fires.sum(0, dtype=jnp.uint32)),

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, point_dims, rows
+from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_image, point_dims
 from pwact.core.blocks import in_blocks
 from pwact.core.counter import Counter
 from pwact.types import Observation
@@ -73,7 +73,7 @@ def moments() -> Accumulator:
         before, arrived = state.images.to_float(), new.astype(jnp.float32)
         first = jnp.take(x, jnp.argmax(seen.valid), axis=0)
         mean = jnp.where((before == 0) & (new > 0), first, state.mean)
-        centred = jnp.where(rows(seen.valid, x), x - mean, 0)
+        centred = jnp.where(per_image(seen.valid, x), x - mean[None], 0)
         total, squares = centred.sum(0), (centred * centred).sum(0)
         offset = total / jnp.maximum(arrived, 1)
         delta = offset - state.rest

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int32
 
-from pwact.core.accumulator import NO_INDEX, Accumulator, Named, Result, float_dtype, rows
+from pwact.core.accumulator import NO_INDEX, Accumulator, Named, Result, float_dtype, per_image
 from pwact.core.combinators import need_channels
 from pwact.errors import PwactError
 from pwact.types import Observation
@@ -73,7 +73,7 @@ def top_k(k: int) -> Accumulator:
     def update(state: TopKState, seen: Observation) -> TopKState:
         x = seen.activation.astype(state.value.dtype)
         width, points = x.shape[-2], x.reshape(x.shape[0], -1, x.shape[-1])
-        value = jnp.where(rows(seen.valid, points), points, -jnp.inf).max(1)
+        value = jnp.where(per_image(seen.valid, points), points, -jnp.inf).max(1)
         number = jnp.arange(points.shape[1], dtype=jnp.int32)[None, :, None]
         position = jnp.where(points == value[:, None], number, NO_INDEX).min(1)
         index = jnp.broadcast_to(seen.index.astype(jnp.int32)[:, None], value.shape)
