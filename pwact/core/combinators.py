@@ -14,11 +14,12 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from pwact.core.accumulator import Accumulator, Named, Result, State
+from pwact.core.memory import memoized
 from pwact.errors import PwactError
 from pwact.types import Observation
 
 
-@functools.cache
+@memoized
 def by_class(acc: Accumulator, num_classes: int) -> Accumulator:
     """The statistic of each class's images: dimension `class` in front of every result.
 
@@ -83,7 +84,7 @@ def by_class(acc: Accumulator, num_classes: int) -> Accumulator:
     return Accumulator(init, update, jax.vmap(acc.merge), finalize)
 
 
-@functools.cache
+@memoized
 def per_channel(acc: Accumulator) -> Accumulator:
     """The statistic of each channel over images and positions: every point is a sample.
 
@@ -128,7 +129,7 @@ def per_channel(acc: Accumulator) -> Accumulator:
     return Accumulator(init, update, acc.merge, acc.finalize)
 
 
-@functools.cache
+@memoized
 def on(fn: Callable[[Float[Array, "batch ..."]], Float[Array, "batch ..."]], acc: Accumulator) -> Accumulator:
     """The statistic of fn(activation).
 
@@ -159,14 +160,17 @@ def on(fn: Callable[[Float[Array, "batch ..."]], Float[Array, "batch ..."]], acc
     """
 
     def init(spec: jax.ShapeDtypeStruct) -> State:
-        out = jax.eval_shape(fn, jax.ShapeDtypeStruct((2, *spec.shape), spec.dtype))
-        if not hasattr(out, "shape") or out.shape[:1] != (2,):
+        two, three = (
+            jax.eval_shape(fn, jax.ShapeDtypeStruct((batch, *spec.shape), spec.dtype)) for batch in (2, 3)
+        )
+        kept = hasattr(two, "shape") and (two.shape[:1], three.shape) == ((2,), (3, *two.shape[1:]))
+        if not kept:
             raise PwactError(
                 "a function that returns one array and keeps the batch axis in front",
-                f"{jax.tree.map(lambda leaf: leaf.shape, out)} from a batch of 2",
+                f"{jax.tree.map(lambda leaf: leaf.shape, two)} from a batch of 2",
                 "write fn for [batch, ...] and leave the first axis alone",
             )
-        return acc.init(jax.ShapeDtypeStruct(out.shape[1:], out.dtype))
+        return acc.init(jax.ShapeDtypeStruct(two.shape[1:], two.dtype))
 
     def update(state: State, seen: Observation) -> State:
         return acc.update(state, seen._replace(activation=fn(seen.activation)))

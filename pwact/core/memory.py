@@ -1,8 +1,10 @@
-"""What is remembered for a probe while it lives: its compiled programs and what was found fastest."""
+"""What is remembered so that equal questions find the program that was compiled for them."""
 
 from __future__ import annotations
 
 import collections
+import functools
+import inspect
 import types
 import weakref
 from collections.abc import Callable, Hashable
@@ -12,6 +14,7 @@ KEPT = 64
 """Per probe; the least recently used go first."""
 
 Item = TypeVar("Item")
+Factory = TypeVar("Factory", bound=Callable[..., Any])
 
 _MEMORY: dict[int, collections.OrderedDict[Hashable, Any]] = {}
 
@@ -54,3 +57,27 @@ def function_key(function: Any) -> Hashable:
     if all(isinstance(value, (int, float, str, bool, type(None))) for value in inside):
         return (function.__code__, tuple((type(value), value) for value in inside))
     return function
+
+
+def memoized(factory: Factory) -> Factory:
+    """The factory, returning the same object for equal arguments, however they are passed.
+
+    Example:
+        >>> @memoized
+        ... def box(content, size=1):
+        ...     return [content]
+        >>> box(3) is box(content=3, size=1), box(3) is box(3.0)
+        (True, False)
+    """
+    signature, made = inspect.signature(factory), {}
+
+    @functools.wraps(factory)
+    def make(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        key = tuple((type(value), function_key(value)) for value in bound.arguments.values())
+        if key not in made:
+            made[key] = factory(*args, **kwargs)
+        return made[key]
+
+    return make  # type: ignore[return-value]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -11,6 +10,7 @@ from jaxtyping import Array, Float, Int32
 
 from pwact.core.accumulator import NO_INDEX, Accumulator, Named, Result, float_dtype, per_image, point_dims
 from pwact.core.blocks import in_blocks
+from pwact.core.memory import memoized
 from pwact.types import Observation
 
 
@@ -23,7 +23,7 @@ class ExtremaState(NamedTuple):
     max_index: Int32[Array, "*dims"]
 
 
-@functools.cache
+@memoized
 def extrema() -> Accumulator:
     """Minimum and maximum over images at every point, and where in the dataset they are.
 

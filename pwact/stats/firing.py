@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_image, point_dims
 from pwact.core.blocks import in_blocks
 from pwact.core.counter import Counter
+from pwact.core.memory import memoized
 from pwact.types import Observation
 
 
@@ -21,7 +21,7 @@ class FiringState(NamedTuple):
     fired: Counter
 
 
-@functools.cache
+@memoized
 def firing(threshold: float = 0.0) -> Accumulator:
     """The share of images whose activation is above a threshold, at every point.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -12,6 +11,7 @@ from jaxtyping import Array, Float
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_image, point_dims
 from pwact.core.blocks import in_blocks
 from pwact.core.counter import Counter
+from pwact.core.memory import memoized
 from pwact.types import Observation
 
 
@@ -24,7 +24,7 @@ class MomentsState(NamedTuple):
     squares: Float[Array, "*dims"]
 
 
-@functools.cache
+@memoized
 def moments() -> Accumulator:
     """Count, mean and (population) variance over images, at every point.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -12,6 +11,7 @@ from jaxtyping import Array, Float, Int32
 
 from pwact.core.accumulator import NO_INDEX, Accumulator, Named, Result, float_dtype, per_image
 from pwact.core.combinators import need_channels
+from pwact.core.memory import memoized
 from pwact.errors import PwactError
 from pwact.types import Observation
 
@@ -24,7 +24,7 @@ class TopKState(NamedTuple):
     place: tuple[Int32[Array, "rank channel"], ...]
 
 
-@functools.cache
+@memoized
 def top_k(k: int) -> Accumulator:
     """The k images with the largest activation of each channel, and the position that gave it.
 

@@ -1,0 +1,103 @@
+"""Stability of count, mean and variance, against float64 NumPy."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pwact.errors import PwactError
+from pwact.stats import by_class, moments
+from pwact.types import Observation
+
+UNIT = 2.0**-24
+
+
+def accumulate(acc, x, label, batch):
+    """All of x in batches, in one compiled scan."""
+    count = len(x)
+    index = np.arange(count, dtype=np.int32)
+    seen = Observation(x, label, label, index, np.ones(count, bool))
+    batches = jax.tree.map(lambda array: jnp.asarray(array.reshape(-1, batch, *array.shape[1:])), seen)
+
+    @jax.jit
+    def run(batches):
+        state = acc.init(jax.ShapeDtypeStruct(x.shape[1:], x.dtype))
+        return acc.finalize(
+            jax.lax.scan(lambda state, one: (acc.update(state, one), None), state, batches)[0]
+        )
+
+    return {name: np.asarray(value.values) for name, value in run(batches).items()}
+
+
+STREAMS = {
+    "offset": lambda rng, n: 1e6 + rng.uniform(-1, 1, n),
+    "first image far away": lambda rng, n: np.where(np.arange(n) == 0, 1e6, rng.normal(size=n)),
+    "fires once": lambda rng, n: np.where(np.arange(n) == 3, 5.0, 0.0),
+    "drifts": lambda rng, n: np.linspace(0, 1e5, n) + rng.normal(size=n),
+    "steps": lambda rng, n: np.where(np.arange(n) < n // 2, -1e6, 1e6) + rng.normal(size=n),
+}
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_the_stated_bound_holds_over_many_updates(stream):
+    images, batch = 16_384, 8
+    x = STREAMS[stream](np.random.default_rng(0), images).astype(np.float32)[:, None]
+    found = accumulate(moments(), x, np.zeros(images, np.int32), batch)
+    exact, updates = x.astype(np.float64), images // batch
+    sigma = exact.std(0)
+    assert found["count"] == images
+    np.testing.assert_allclose(found["variance"], exact.var(0), rtol=(updates + batch) * UNIT)
+    allowed = 2 * UNIT * np.abs(exact.mean(0)) + (updates + batch) * UNIT * sigma
+    assert (np.abs(found["mean"] - exact.mean(0)) <= allowed).all()
+
+
+def test_errors_stay_near_the_square_root_of_the_number_of_updates():
+    """Not a bound but what rounding at random gives; an algorithm that loses digits fails by far."""
+    images, batch, points = 16_384, 8, 64
+    x = (1e6 + np.random.default_rng(1).normal(size=(images, points))).astype(np.float32)
+    found = accumulate(moments(), x, np.zeros(images, np.int32), batch)
+    error = found["variance"] / x.astype(np.float64).var(0) - 1
+    assert np.sqrt(np.mean(error**2)) < 2 * np.sqrt(images // batch) * UNIT
+
+
+def test_classes_far_apart_keep_their_own_variance():
+    """Means 1e6 apart, variance one inside each: a pivot shared by classes would be off by 1e5."""
+    images, batch, classes = 4096, 16, 5
+    rng = np.random.default_rng(2)
+    label = rng.integers(0, classes, images).astype(np.int32)
+    x = (1e6 * label[:, None] + rng.normal(size=(images, 3))).astype(np.float32)
+    found = accumulate(by_class(moments(), classes + 1), x, label, batch)
+    for c in range(classes):
+        own = x[label == c].astype(np.float64)
+        assert found["count"][c] == len(own)
+        np.testing.assert_allclose(found["variance"][c], own.var(0), rtol=(images // batch + batch) * UNIT)
+    assert found["count"][classes] == 0 and np.isnan(found["mean"][classes]).all()
+
+
+def test_counts_are_exact_where_float32_and_int32_are_not():
+    acc, spec = moments(), jax.ShapeDtypeStruct((1,), jnp.float32)
+    one = Observation(jnp.ones((1, 1)), *(jnp.zeros(1, jnp.int32),) * 3, jnp.ones(1, bool))
+    state = acc.update(acc.init(spec), one)
+    for _ in range(33):
+        state = acc.merge(state, state)
+    state = acc.update(state, one)
+    assert int(np.asarray(acc.finalize(state)["count"].values)) == 2**33 + 1
+
+
+def test_half_precision_is_summed_in_float32():
+    x = np.full((4096, 1), 0.1, jnp.bfloat16)
+    found = accumulate(moments(), x, np.zeros(4096, np.int32), 16)
+    assert found["mean"].dtype == np.float32
+    assert found["mean"] == np.float32(jnp.bfloat16(0.1)) and found["variance"] == 0
+
+
+def test_overflow_is_infinite_and_not_missing():
+    x = np.array([[3e38], [-3e38]], np.float32)
+    assert np.isinf(accumulate(moments(), x, np.zeros(2, np.int32), 2)["variance"]).all()
+
+
+def test_integers_are_refused():
+    with pytest.raises(PwactError, match="floating-point"):
+        moments().init(jax.ShapeDtypeStruct((3,), jnp.int32))
