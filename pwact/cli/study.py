@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
 import typer
 
@@ -26,11 +27,14 @@ def command(
 
     Writes study.json, arrays.nc, the networks and report.html into one folder, which appears when complete.
     """
+    import dataclasses
+
     from pwact.report import write_report
     from pwact.studies import preset as named_preset
     from pwact.studies import run_study
 
-    config = named_preset(preset, dataset=dataset, seeds=seeds)
+    given: dict[str, Any] = {"dataset": dataset, "seeds": seeds}
+    config = dataclasses.replace(named_preset(preset), **{k: v for k, v in given.items() if v is not None})
     folder = out or new_path(f"{config.dataset}-{preset}")
     refuse_existing(folder, overwrite)
     with Stages() as stages:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Literal
+from typing import Any, Literal
 
 import typer
 
@@ -62,7 +62,7 @@ def command(
         head=head,
         first_kernel_size=first_kernel_size,
     )
-    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     recipe: Recipe = dataclasses.replace(QUICK, **{k: v for k, v in given.items() if v is not None})
     if overwrite and folder.exists():
         if not (folder / RECORD).is_file():
