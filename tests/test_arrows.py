@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "train": {"errors", "types", "_version", "core", "data", "nn", "models"},
     "studies": GROUND | METHODS,
     "report": {"errors", "records", "_version"},
-    "cli": GROUND | METHODS | {"studies", "report"},
+    "cli": GROUND | METHODS | {"studies", "report", "pwact itself"},
     "__init__": {"_version"},
 }
 

@@ -92,4 +92,5 @@ def test_a_finished_set_up_is_left_alone(checkout):
     (checkout / ".venv" / ".pwact-base").write_text(stamp)
     done = run(checkout)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "" and sorted(p.name for p in (checkout / ".venv").iterdir()) == [".pwact-base", "bin"]
+    assert done.stdout == ""
+    assert sorted(path.name for path in (checkout / ".venv").iterdir()) == [".pwact-base", "bin"]
