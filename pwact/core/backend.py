@@ -6,9 +6,12 @@ import functools
 import math
 import os
 import pathlib
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
+
+CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+"""Leaves every convolution and product its own call, which is fast whatever is wanted beside it."""
 
 CACHE_BYTES = 1 << 20
 """Second-level cache of a core, where the machine does not say."""
@@ -65,29 +68,31 @@ class SeedPlan(NamedTuple):
 
     Attributes:
         together: seeds that one program trains side by side.
-        at_once: calls of that program that run at the same time, from threads.
+        at_once: such programs that run at the same time, from threads.
+        scan: whether an epoch is one program, or each step is one.
         convolution: the program of a convolution whose gradient is taken (`pwact.nn.Conv`).
     """
 
     together: int
     at_once: int
+    scan: bool
     convolution: Literal["lax", "slices"]
 
 
 def seed_plan(seeds: int) -> SeedPlan:
-    """On CPU one seed a program and one program a core; elsewhere all seeds in one program.
+    """On CPU one seed and one step a program, as many at once as there are cores; elsewhere one program.
 
-    On CPU the program of one seed stays in cache, and two of them side by side fill two cores better than
-    one program of ten seeds fills both (benchmarks/seeds.py). A seed's bits then do not depend on which
-    other seeds were asked for.
+    XLA:CPU has a fast gradient of a convolution, but neither inside a loop nor with a batch of kernels; and
+    two programs of one seed fill two cores better than one program does (benchmarks/seeds.py). So a seed's
+    bits do not depend on which other seeds were asked for.
 
     Example:
-        >>> seed_plan(1).together
+        >>> seed_plan(1).at_once
         1
     """
     if jax.default_backend() == "cpu":
-        return SeedPlan(1, min(seeds, cores()), "slices")
-    return SeedPlan(seeds, 1, "slices")
+        return SeedPlan(together=1, at_once=min(seeds, cores()), scan=False, convolution="lax")
+    return SeedPlan(together=seeds, at_once=1, scan=True, convolution="slices")
 
 
 def cores() -> int:
@@ -127,12 +132,10 @@ def cache_bytes() -> int:
 
 @functools.cache
 def _known(backend: str) -> tuple[tuple[str, str], ...]:
-    wanted: dict[str, Any] = {}
-    if backend == "cpu":
-        wanted = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
-    for option in wanted.items():
-        try:
-            jax.jit(lambda x: x, compiler_options=dict([option])).lower(0.0).compile()
-        except (jax.errors.JaxRuntimeError, ValueError):
-            return ()
-    return tuple(sorted(wanted.items()))
+    if backend != "cpu":
+        return ()
+    try:
+        jax.jit(lambda x: x, compiler_options=CPU_OPTIONS).lower(0.0).compile()
+    except (jax.errors.JaxRuntimeError, ValueError):
+        return ()
+    return tuple(CPU_OPTIONS.items())

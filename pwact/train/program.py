@@ -8,9 +8,11 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
+from pwact.core.backend import SeedPlan
 from pwact.core.probe import probe
 from pwact.data.preprocess import Preprocess
 from pwact.models.cnn import build
@@ -46,16 +48,15 @@ def training(
     recipe: Recipe,
     preprocess: Preprocess,
     intervention: Intervention | None,
-    convolution: Literal["lax", "slices"],
-    seeds: int,
+    plan: SeedPlan,
     images: int,
     dtype: str,
 ) -> Program:
-    """The training programs for so many seeds and images, compiled once a process."""
+    """The training programs for one group of seeds and so many images, compiled once a process."""
     optimizer = recipe.transformation(images)
     batch = min(recipe.batch_size, images)
     steps = recipe.steps_per_epoch(images)
-    forward = _forward(config, intervention, convolution, train=True)
+    forward = _forward(config, intervention, plan.convolution, train=True)
 
     def init(key: Any) -> Carry:
         params, rest = nnx.split_state(nnx.state(build(config, key)), nnx.Param, ...)
@@ -74,32 +75,59 @@ def training(
         change, state = optimizer.update(slope, carry.optimizer, carry.params)
         return Carry(optax.apply_updates(carry.params, change), rest, state), (value, correct)
 
-    def epoch(carry: Carry, keys: Any, number: jax.Array, pixels: jax.Array, labels: jax.Array) -> Any:
+    def schedule(keys: Any, number: jax.Array) -> Any:
+        """For each step of an epoch: which images [step, seed, batch], and keys [step, seed]."""
+
         def drawn(purpose: str) -> Any:
             return jax.vmap(lambda key: jax.random.fold_in(stream(key, purpose), number))(keys)
 
         order = jax.vmap(lambda key: jax.random.permutation(key, images))(drawn("order"))
-        order = order[:, : steps * batch].reshape(-1, steps, batch).swapaxes(0, 1)
+        places = order[:, : steps * batch].reshape(-1, steps, batch).swapaxes(0, 1)
         noise = jax.vmap(lambda key: jax.random.split(key, steps))(drawn("intervention")).swapaxes(0, 1)
+        return places, noise
 
-        def body(carry: Carry, at: Any) -> Any:
-            places, key = at
-            return jax.vmap(step)(carry, pixels[places], jnp.take_along_axis(labels, places, 1), key)
+    def advance(carry: Carry, at: Any, pixels: jax.Array, labels: jax.Array) -> Any:
+        places, noise = at
+        return jax.vmap(step)(carry, pixels[places], jnp.take_along_axis(labels, places, 1), noise)
 
-        carry, (losses, correct) = jax.lax.scan(body, carry, (order, noise))
-        return carry, losses.T, correct.T
+    def whole(carry: Carry, at: Any, pixels: jax.Array, labels: jax.Array) -> Any:
+        return jax.lax.scan(lambda carry, at: advance(carry, at, pixels, labels), carry, at)
 
-    first = jax.jit(jax.vmap(init))
-    keys = jax.eval_shape(jax.vmap(jax.random.key), jax.ShapeDtypeStruct((seeds,), jnp.uint32))
-    arguments = (
-        jax.eval_shape(first, keys),
-        keys,
-        jax.ShapeDtypeStruct((), jnp.int32),
-        jax.ShapeDtypeStruct((images, *config.image_shape), dtype),
-        jax.ShapeDtypeStruct((seeds, images), jnp.int32),
-    )
+    def one(carry: Carry, at: Any, t: jax.Array, pixels: jax.Array, labels: jax.Array) -> Any:
+        return advance(carry, jax.tree.map(lambda each: each[t], at), pixels, labels)
+
     # Compiled here rather than at the first call: threads that call at once would each compile.
-    return Program(first.lower(keys).compile(), jax.jit(epoch, donate_argnums=0).lower(*arguments).compile())
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    keys = jax.eval_shape(jax.vmap(jax.random.key), jax.ShapeDtypeStruct((plan.together,), jnp.uint32))
+    data = (
+        jax.ShapeDtypeStruct((images, *config.image_shape), dtype),
+        jax.ShapeDtypeStruct((plan.together, images), jnp.int32),
+    )
+    first = jax.jit(jax.vmap(init)).lower(keys).compile()
+    plans = jax.jit(schedule).lower(keys, number).compile()
+    start = jax.eval_shape(jax.vmap(init), keys), jax.eval_shape(schedule, keys, number)
+    if plan.scan:
+        run = jax.jit(whole, donate_argnums=0).lower(*start, *data).compile()
+
+        def epoch(carry: Carry, keys: Any, number: int, pixels: jax.Array, labels: jax.Array) -> Any:
+            carry, (losses, correct) = run(carry, plans(keys, jnp.int32(number)), pixels, labels)
+            return carry, np.asarray(losses).T, np.asarray(correct).T
+
+        return Program(first, epoch)
+
+    run = jax.jit(one, donate_argnums=0).lower(*start, number, *data).compile()
+    places = [jnp.int32(t) for t in range(steps)]
+
+    def stepwise(carry: Carry, keys: Any, number: int, pixels: jax.Array, labels: jax.Array) -> Any:
+        at = plans(keys, jnp.int32(number))
+        found = []
+        for t in places:
+            carry, scores = run(carry, at, t, pixels, labels)
+            found.append(scores)
+        losses, correct = np.moveaxis(np.array(found), 0, -1)
+        return carry, losses, correct
+
+    return Program(first, stepwise)
 
 
 @functools.lru_cache(maxsize=32)
