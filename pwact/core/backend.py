@@ -49,18 +49,17 @@ def micro_batches(bytes_per_image: int, largest: int, limit: int) -> list[int]:
         limit: images that there are at most.
 
     Returns:
-        One or more, none above `limit`.
+        One or more, none above `limit` by more than the last block of rows.
 
     Example:
-        >>> micro_batches(100, 100, limit=3)
-        [3]
+        >>> micro_batches(100, 100, limit=30)
+        [32, 16, 8]
     """
     cpu = jax.default_backend() == "cpu"
     guess = cache_bytes() / max(largest, 1) if cpu else DEVICE_BYTES / max(bytes_per_image, 1)
-    power = round(math.log2(min(max(guess, 1), 1024)))
-    return list(
-        dict.fromkeys(min(max(2 ** (power + step), 1), limit) for step in (0, -1, 1, -2) if power + step >= 0)
-    )
+    most = math.ceil(limit / ROWS) * ROWS
+    base = min(2 ** round(math.log2(min(max(guess, 1), 1024))), most)
+    return [size for size in (base, base // 2, base * 2, base // 4) if 1 <= size <= most]
 
 
 class SeedPlan(NamedTuple):

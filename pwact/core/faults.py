@@ -41,7 +41,8 @@ def blame(task: Task, variables: Any, micro_batch: int, load: Batch, faults: Any
     for number in wrong:
         padded = jax.tree.map(operator.itemgetter(number), batches)
         image, outputs, captures = look(variables, padded.image)
-        places = {"the image that the model sees": image, **captures, "the logits": task.decide(outputs)}
+        places = {"the image that the model sees": image, **{site: captures[site] for site in task.sites}}
+        places["the logits"] = task.decide(outputs)
         for order, (place, value) in enumerate(places.items()):
             bad = ~np.isfinite(np.asarray(value)) & padded.valid.reshape(-1, *(1,) * (value.ndim - 1))
             rows = np.flatnonzero(bad.reshape(micro_batch, -1).any(axis=1))

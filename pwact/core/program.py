@@ -108,7 +108,7 @@ def _compile(task: Task, variables: Any, load: Batch) -> Program:
         image, outputs, captures = task.look(variables, now.image)
         logits = task.decide(outputs)
         prediction = jnp.argmax(logits, axis=-1).astype(jnp.int32)
-        places = [image, *captures.values(), *([logits] if deciding else [])]
+        places = [image, *(captures[site] for site in task.sites), *([logits] if deciding else [])]
         states = {
             site: task.statistics.update(
                 state, Observation(captures[site], now.label, prediction, now.index, now.valid)
@@ -140,7 +140,7 @@ def _compile(task: Task, variables: Any, load: Batch) -> Program:
 def activation_specs(task: Task, variables: Any, image: Any) -> dict[str, jax.ShapeDtypeStruct]:
     """Shape and dtype of one image's activation at each site, for images [batch, ...] as stored."""
     _, _, captures = jax.eval_shape(task.look, variables, image)
-    return {site: jax.ShapeDtypeStruct(value.shape[1:], value.dtype) for site, value in captures.items()}
+    return {site: jax.ShapeDtypeStruct(captures[site].shape[1:], captures[site].dtype) for site in task.sites}
 
 
 def _fault(value: jax.Array, valid: jax.Array) -> jax.Array:

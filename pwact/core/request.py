@@ -63,7 +63,7 @@ def known_sites(probe: Any, sites: Any) -> tuple[str, ...]:
     return tuple(asked[name] for name in probe.sites if name in asked)
 
 
-def accumulators(statistics: Mapping[str, Accumulator]) -> Mapping[str, Accumulator]:
+def accumulators(statistics: Mapping[str, Any]) -> Mapping[str, Accumulator]:
     """The statistics by name, once they are accumulators and can be saved under these names."""
     for name, acc in statistics.items():
         if not isinstance(acc, Accumulator):

@@ -153,7 +153,8 @@ class _Run:
         self._settle()
         assert self._program is not None
         order = self._audit.finish(len(self._dataset), int(np.asarray(self._state[1])))
-        results = self._program.finalize(self._state)
+        found = self._program.finalize(self._state)
+        results = {site: found[site] for site in self._task.sites}
         refuse_overflow(results)
         return results, order
 

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pwact.core.loads import Audit, in_micro_batches, loads, prefetched
+from pwact.errors import PwactError
+from pwact.types import Batch
+
+
+class Data:
+    """Six images whose one pixel is their place; `read` can be made to lie."""
+
+    name, num_classes, image_shape = "six", 3, (1, 1, 1)
+    labels = np.array([2, 0, 1, 0, 2, 1], np.int32)
+
+    def __init__(self, lie=lambda batch: batch):
+        self.lie = lie
+
+    def __len__(self):
+        return 6
+
+    def read(self, positions):
+        at = np.asarray(positions)
+        image = at.astype(np.float32).reshape(-1, 1, 1, 1)
+        return self.lie(Batch(image, self.labels[at], at.astype(np.int32), np.ones(len(at), bool)))
+
+
+def test_every_image_once_sorted_by_label_within_a_load():
+    found = list(loads(Data(), 4))
+    assert [batch.index.tolist() for batch in found] == [[1, 3, 2, 0], [5, 4]]
+    for batch in found:
+        np.testing.assert_array_equal(batch.image.ravel(), batch.index)
+        np.testing.assert_array_equal(batch.label, Data.labels[batch.index])
+
+
+def test_padding_is_not_valid():
+    batch = in_micro_batches(next(loads(Data(), 5)), 2, 3)
+    assert batch.image.shape == (3, 2, 1, 1, 1)
+    assert batch.valid.tolist() == [[True, True], [True, True], [True, False]]
+
+
+def test_prefetching_keeps_order_and_errors():
+    def items():
+        yield from range(3)
+        raise KeyError("the fourth")
+
+    seen = []
+    with pytest.raises(KeyError, match="the fourth"):
+        for item in prefetched(items()):
+            seen.append(item)
+    assert seen == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("lie", "words"),
+    [
+        (lambda b: b._replace(image=b.image[:-1]), "shapes"),
+        (lambda b: b._replace(image=b.image.astype(np.float64)), "uint8 or float32"),
+        (lambda b: b._replace(label=b.label + 1), "label 3"),
+        (lambda b: b._replace(label=b.label - 1), "label -1"),
+        (lambda b: b._replace(index=b.index - 1), "indices"),
+    ],
+)
+def test_a_read_that_is_not_what_was_asked_for(lie, words):
+    with pytest.raises(PwactError, match=words):
+        list(loads(Data(lie), 6))
+
+
+def audit(index, valid, counted):
+    found = Audit()
+    none = np.zeros(len(index))
+    found.add(Batch(none, none, np.asarray(index), np.asarray(valid, bool)))
+    return found.finish(3, counted)
+
+
+def test_the_audit_counts():
+    assert audit([4, 5, 6], [1, 1, 1], 3) == audit([4, 5, 6, 9], [1, 1, 1, 0], 3)
+    assert audit([4, 5, 6], [1, 1, 1], 3) != audit([5, 4, 6], [1, 1, 1], 3)
+    for index, valid, counted, words in (
+        ([4, 5, 5], [1, 1, 1], 3, "more than once, first dataset index 5"),
+        ([4, 5, 6], [1, 1, 0], 2, "2 read and 2 counted"),
+        ([4, 5, 6], [1, 1, 1], 2, "3 read and 2 counted"),
+        ([4, 5, 6, 7], [1, 1, 1, 1], 4, "4 read"),
+    ):
+        with pytest.raises(PwactError, match=words):
+            audit(index, valid, counted)

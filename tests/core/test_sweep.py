@@ -1,0 +1,411 @@
+"""One pass of a dataset into statistics: against float64, every image once, faults named."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import json
+import threading
+import weakref
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from jax.ad_checkpoint import checkpoint_name
+
+import pwact
+from pwact.core import program
+from pwact.core.accumulator import Accumulator, Named
+from pwact.errors import NonFiniteError, PwactError
+from pwact.stats import by_class, extrema, firing, moments, on, per_channel, top_k
+
+IMAGES, CLASSES = 37, 4
+STATISTICS = {"m": moments(), "e": extrema(), "f": firing(), "c": by_class(moments(), CLASSES), "t": top_k(2)}
+SITES = ("stem", "relu")
+
+
+def model(variables, image):
+    """A convolution (`stem`), a ReLU, a mean, a matrix; logits [batch, class]."""
+    kernel, head = variables
+    layout = ("NHWC", "HWIO", "NHWC")
+    stem = jax.lax.conv_general_dilated(image, kernel, (1, 1), "SAME", dimension_numbers=layout)
+    stem = checkpoint_name(stem, "stem")
+    return jax.nn.relu(stem).mean((1, 2)) @ head
+
+
+def preprocess(image):
+    return image.astype(jnp.float32) / 255.0 - 0.5
+
+
+@pytest.fixture(scope="module")
+def variables():
+    rng = np.random.default_rng(0)
+    return (
+        rng.normal(size=(3, 3, 2, 6)).astype(np.float32),
+        rng.normal(size=(6, CLASSES)).astype(np.float32),
+    )
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(1)
+    label = rng.integers(0, CLASSES - 1, IMAGES)  # the last class holds no image
+    return pwact.data.arrays(
+        rng.integers(0, 256, (IMAGES, 5, 5, 2), np.uint8), label, num_classes=CLASSES, name="noise"
+    )
+
+
+@pytest.fixture(scope="module")
+def probe(variables):
+    return pwact.probe(model, jnp.zeros((2, 5, 5, 2)), variables=variables)
+
+
+@pytest.fixture(scope="module")
+def by_hand(variables, data):
+    """The activations in float64, without pwact or JAX."""
+    kernel, _ = (array.astype(np.float64) for array in variables)
+    image = np.pad(data.images / 255.0 - 0.5, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    stem = sum(image[:, r : r + 5, c : c + 5] @ kernel[r, c] for r in range(3) for c in range(3))
+    return {"stem": stem, "relu": np.maximum(stem, 0)}
+
+
+def floats(images, name="floats"):
+    images = np.asarray(images, np.float32)
+    return pwact.data.arrays(images, np.arange(len(images)) % 3, num_classes=3, name=name)
+
+
+def sweep(probe, variables, data, statistics=None, **kwargs):
+    kwargs = {"sites": SITES, "preprocess": preprocess, **kwargs}
+    return pwact.sweep(probe, variables, data, statistics or {"m": moments()}, **kwargs)
+
+
+@pytest.fixture
+def compilations(monkeypatch):
+    made = []
+    original = program._compile
+    monkeypatch.setattr(program, "_compile", lambda *args: made.append(1) or original(*args))
+    return made
+
+
+SIZES = [
+    {},
+    {"batch_size": 10},
+    {"batch_size": 1000, "micro_batch": 8},
+    {"batch_size": 9, "micro_batch": 4},
+    {"batch_size": 1},
+]
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_statistics_are_those_of_float64_whatever_the_batches(probe, variables, data, by_hand, sizes):
+    tree = sweep(probe, variables, data, STATISTICS, **sizes)
+    assert list(tree.children) == list(SITES)
+    for site, exact in by_hand.items():
+        node = tree[site]
+        # The activations themselves are float32: 18 products of size up to 0.5 * 3, so errors of 1e-6.
+        np.testing.assert_allclose(node["m.mean"], exact.mean(0), atol=2e-6)
+        np.testing.assert_allclose(node["m.variance"], exact.var(0), rtol=2e-5, atol=2e-6)
+        np.testing.assert_allclose(node["e.min"], exact.min(0), atol=5e-6)
+        np.testing.assert_allclose(node["e.max"], exact.max(0), atol=5e-6)
+        np.testing.assert_array_equal(node["e.max_index"], exact.argmax(0))
+        np.testing.assert_allclose(node["f.share"], (exact > 0).mean(0), atol=1e-6)
+        assert node["m.count"] == IMAGES and node["m.count"].dtype == np.int64
+        for c in range(CLASSES - 1):
+            own = exact[data.labels == c]
+            assert node["c.count"][c] == len(own)
+            np.testing.assert_allclose(node["c.mean"][c], own.mean(0), atol=2e-6)
+        assert node["c.count"][-1] == 0 and np.isnan(node["c.mean"][-1]).all()
+        best = exact.reshape(IMAGES, 25, 6).max(1)
+        np.testing.assert_array_equal(node["t.index"], np.argsort(-best, axis=0)[:2])
+        at = node["t.row"].values * 5 + node["t.column"].values
+        np.testing.assert_array_equal(
+            at[0], [exact[i, ..., c].argmax() for c, i in enumerate(best.argmax(0))]
+        )
+
+
+def test_the_result_says_how_it_came_to_be(probe, variables, data, tmp_path):
+    tree = sweep(probe, variables, data, STATISTICS, batch_size=10, micro_batch=5)
+    attrs = tree.attrs
+    assert attrs["dataset"] == "noise" and attrs["dataset_sha256"] == data.fingerprint
+    assert attrs["index_sha256"] == data.index_hash and attrs["images"] == IMAGES
+    assert json.loads(attrs["sites"]) == list(SITES) and json.loads(attrs["statistics"]) == list(STATISTICS)
+    assert (attrs["batch_size"], attrs["micro_batch"]) == (10, 5)
+    assert "preprocess" in attrs["preprocess"] and f"jax={jax.__version__}" in attrs["versions"]
+    pwact.core.check_same_model(tree, variables)
+    pwact.core.save_results(tree, tmp_path / "r.nc")
+    assert pwact.open_results(tmp_path / "r.nc").identical(tree)
+    recorded = sweep(probe, variables, data, preprocess=pwact.data.Preprocess((0.5,), (2.0,)))
+    assert recorded.attrs["preprocess"] == "(image - [0.5]) / [2]"
+
+
+def test_the_same_bits_again(probe, variables, data):
+    first, second = (sweep(probe, variables, data, STATISTICS) for _ in range(2))
+    for site in SITES:
+        xr.testing.assert_identical(first[site].dataset, second[site].dataset)
+
+
+def test_a_subset_keeps_the_indices_of_the_whole(probe, variables, data):
+    part = pwact.data.split(data, seed=0)["test"]
+    whole = {int(i) for i in part.read(np.arange(len(part))).index}
+    tree = sweep(probe, variables, part, {"e": extrema()})
+    assert set(np.unique(tree["stem"]["e.max_index"])) <= whole
+    assert tree.attrs["index_sha256"] == part.index_hash != data.index_hash
+
+
+def test_many_sets_of_variables_compile_once(variables, data, compilations):
+    own = pwact.probe(model, jnp.zeros((2, 5, 5, 2)), variables=variables)
+    means = []
+    for scale in range(1, 41):
+        scaled = jax.tree.map(lambda array, scale=scale: array * np.float32(scale), variables)
+        tree = pwact.sweep(
+            own,
+            scaled if scale % 2 else jax.tree.map(jnp.asarray, scaled),
+            data,
+            {"m": moments(), "o": on(lambda x: x * 2.0, firing(threshold=0.0))},
+            sites=["relu"],
+            preprocess=lambda image: image.astype(jnp.float32) / 255.0,
+            logits=lambda outputs: outputs,
+        )
+        means.append(float(tree["relu"]["m.mean"].mean()))
+    assert len(compilations) == 1 and own.traces == 1
+    np.testing.assert_allclose(means, np.arange(1, 41) * means[0], rtol=1e-5)
+
+
+def test_programs_go_with_their_probe(variables, data):
+    own = pwact.probe(model, jnp.zeros((2, 5, 5, 2)), variables=variables)
+    sweep(own, variables, data)
+    gone = weakref.ref(own)
+    del own
+    gc.collect()
+    assert gone() is None
+
+
+def test_progress_ends_at_all_images(probe, variables, data):
+    seen = []
+    sweep(probe, variables, data, batch_size=10, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(10, 37), (20, 37), (30, 37), (37, 37)]
+
+
+def test_fastest_tries_once_and_remembers(variables, data, monkeypatch):
+    own = pwact.probe(model, jnp.zeros((2, 5, 5, 2)), variables=variables)
+    tried = []
+
+    def seconds(task, size, *rest):
+        tried.append(size)
+        return abs(size - 18)
+
+    monkeypatch.setattr(pwact.core.planner, "_seconds", seconds)
+    sizes = [sweep(own, variables, data, micro_batch="fastest").attrs["micro_batch"] for _ in range(2)]
+    assert len(tried) == len(set(tried)) > 1
+    assert sizes == [min(tried, key=lambda size: abs(size - 18))] * 2
+
+
+def test_fastest_runs(probe, variables, data, by_hand):
+    tree = sweep(probe, variables, data, micro_batch="fastest", batch_size=16)
+    assert 1 <= tree.attrs["micro_batch"] <= 16
+    np.testing.assert_allclose(tree["stem"]["m.mean"], by_hand["stem"].mean(0), atol=2e-6)
+
+
+def decided() -> Accumulator:
+    """How often each class was the model's decision: a statistic of the prediction alone."""
+
+    def count(state, seen):
+        return state + (jax.nn.one_hot(seen.prediction, CLASSES) * seen.valid[:, None]).sum(0)
+
+    return Accumulator(
+        lambda spec: jnp.zeros(CLASSES), count, jnp.add, lambda state: {"times": Named(state, ("decision",))}
+    )
+
+
+def test_predictions_are_the_models_own(probe, variables, data):
+    tree = sweep(probe, variables, data, {"d": decided()})
+    logits = np.asarray(model(variables, preprocess(data.images)))
+    np.testing.assert_array_equal(tree["stem"]["d.times"], np.bincount(logits.argmax(1), minlength=CLASSES))
+
+
+def test_logits_are_picked_out_of_other_outputs(variables, data):
+    several = pwact.probe(
+        lambda v, x: {"logits": model(v, x), "rest": x}, jnp.zeros((2, 5, 5, 2)), variables=variables
+    )
+    with pytest.raises(PwactError, match=r"dict.*logits=lambda"):
+        sweep(several, variables, data, sites=["stem"])
+    found = sweep(
+        several, variables, data, {"d": decided()}, sites=["stem"], logits=lambda out: out["logits"]
+    )
+    assert found["stem"]["d.times"].sum() == IMAGES
+    pair = pwact.probe(lambda v, x: (model(v, x), x), jnp.zeros((2, 5, 5, 2)), variables=variables)
+    with pytest.raises(PwactError, match=r"tuple.*logits=lambda"):
+        sweep(pair, variables, data, sites=["stem"])
+
+
+def test_logits_need_be_finite_only_where_they_are_looked_at(data):
+    own = pwact.probe(lambda x: jnp.log(-1.0 - x.mean((1, 2)) ** 2), jnp.zeros((2, 5, 5, 2)))
+    assert sweep(own, None, data, sites=["input"])["input"]["m.count"] == IMAGES
+    pooled = sweep(own, None, data, {"p": per_channel(by_class(moments(), CLASSES))}, sites=["input"])
+    assert pooled["input"]["p.count"].sum() == IMAGES * 25
+    with pytest.raises(NonFiniteError, match=r"the logits.*dataset index 0"):
+        sweep(own, None, data, {"d": decided()}, sites=["input"])
+
+
+def reciprocal(variables, image):
+    """Infinite where a pixel is 3, from the second site on."""
+    shifted = checkpoint_name(image - 3.0, "shifted")
+    inverse = checkpoint_name(1.0 / shifted, "inverse")
+    return checkpoint_name(inverse * variables, "again").mean((1, 2))
+
+
+@pytest.mark.parametrize("sizes", [{}, {"batch_size": 8, "micro_batch": 4}], ids=str)
+def test_an_activation_that_is_not_finite_is_named(sizes):
+    own = pwact.probe(reciprocal, jnp.zeros((2, 4, 4, 2)), variables=jnp.ones(()))
+    images = np.ones((30, 4, 4, 2))
+    images[26, 0, 0, 0] = images[13, 2, 1, 1] = images[14, 0, 0, 0] = 3.0
+    with pytest.raises(
+        NonFiniteError, match=r"'inverse'; found inf .* dataset index 13, channel 1, at \[2, 1, 1\]"
+    ):
+        pwact.sweep(own, jnp.ones(()), floats(images), {"f": firing()}, sites=["again", "inverse"], **sizes)
+    assert pwact.sweep(own, jnp.ones(()), floats(images), {"f": firing()}, sites=["shifted"], **sizes)
+
+
+def test_pixels_that_are_not_finite_are_named(probe, variables, data):
+    with pytest.raises(NonFiniteError, match=r"the model sees; found nan .* dataset index 2, channel 1"):
+        sweep(probe, variables, data, preprocess=lambda image: nan_at(image, data.images[2]))
+
+
+def nan_at(image, one):
+    """NaN in channel 1 of the image that is `one`."""
+    same = (image == one[None]).all((1, 2, 3), keepdims=True)
+    return jnp.where(same & (jnp.arange(2) == 1)[None, None, None], jnp.nan, preprocess(image))
+
+
+def test_variables_that_are_not_finite_are_refused_before_anything_runs(probe, variables, compilations):
+    broken = (variables[0], variables[1] * np.nan)
+    with pytest.raises(NonFiniteError, match=r"24 of 24 not finite in \[1\]"):
+        sweep(probe, broken, None_that_has_length())
+    assert not compilations
+
+
+class None_that_has_length:
+    def __len__(self):
+        return 3
+
+
+def test_a_sum_that_overflows_is_an_error_and_not_infinity():
+    own = pwact.probe(lambda x: x.mean((1, 2)), jnp.zeros((2, 1, 1, 1)))
+    images = np.array([3e38, -3e38, 3e38]).reshape(3, 1, 1, 1)
+    with pytest.raises(NonFiniteError, match=r"'m\.variance' of 'input'"):
+        pwact.sweep(own, None, floats(images), {"m": moments()}, sites=["input"])
+
+
+def with_read(data, change):
+    class Changed:
+        def __init__(self):
+            self.__dict__.update(
+                {name: getattr(data, name) for name in ("name", "num_classes", "image_shape", "labels")}
+            )
+            self.fingerprint, self.index_hash = data.fingerprint, data.index_hash
+
+        def __len__(self):
+            return len(data)
+
+        def read(self, positions):
+            return change(data.read(positions))
+
+    return Changed()
+
+
+def test_a_doubled_or_missing_image_is_an_error(probe, variables, data):
+    doubled = with_read(data, lambda batch: batch._replace(index=np.where(batch.index == 5, 4, batch.index)))
+    with pytest.raises(PwactError, match="more than once, first dataset index 4"):
+        sweep(probe, variables, doubled)
+    missing = with_read(data, lambda batch: batch._replace(valid=batch.index != 5))
+    with pytest.raises(PwactError, match="36 read and 36 counted"):
+        sweep(probe, variables, missing)
+
+
+def test_an_interruption_stops_cleanly(probe, variables, data):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = threading.active_count()
+    for arguments in ({"data": with_read(data, interrupt)}, {"data": data, "progress": interrupt}):
+        with pytest.raises(KeyboardInterrupt):
+            sweep(probe, variables, batch_size=5, **arguments)
+        assert threading.active_count() == before
+    assert sweep(probe, variables, data)["stem"]["m.count"] == IMAGES
+
+
+def test_a_site_in_half_precision(data):
+    def half(image):
+        return checkpoint_name(image.astype(jnp.bfloat16), "half").mean((1, 2)).astype(jnp.float32)
+
+    own = pwact.probe(half, jnp.zeros((2, 5, 5, 2)))
+    tree = sweep(own, None, data, {"m": moments(), "e": extrema()}, sites=["half", "input"])
+    exact = np.asarray(preprocess(data.images).astype(jnp.bfloat16), np.float64)
+    assert tree["half"]["m.mean"].dtype == np.float32
+    np.testing.assert_allclose(tree["half"]["m.mean"], exact.mean(0), atol=1e-7)
+    np.testing.assert_array_equal(tree["half"]["e.max"], exact.max(0))
+
+
+def test_a_site_that_does_not_keep_the_batch_in_front(data):
+    def looping(image):
+        def turn(carry, _):
+            return jax.nn.relu(carry - 0.1), None
+
+        return jax.lax.scan(turn, image, None, length=3)[0].mean((1, 2))
+
+    own = pwact.probe(looping, jnp.zeros((2, 5, 5, 2)))
+    inside = next(name for name, site in own.sites.items() if site.batch_axis == 1)
+    with pytest.raises(PwactError, match="first axis is the batch"):
+        sweep(own, None, data, sites=[inside])
+
+
+REFUSED = {
+    "an unknown site": ({"sites": ["stam"]}, "'stem'"),
+    "no site": ({"sites": []}, "sequence of site names"),
+    "a text for sites": ({"sites": "stem"}, "sequence of site names"),
+    "a site twice": ({"sites": ["stem", "relu", "stem"]}, "each site once"),
+    "no statistic": ({"statistics": {}}, "one statistic or more"),
+    "a factory": ({"statistics": {"m": moments}}, r"moments\(\) rather than moments"),
+    "a name with a slash": ({"statistics": {"a/b": moments()}}, "without '/'"),
+    "batch size 0": ({"batch_size": 0}, "batch_size of 1 or more"),
+    "batch size 1.5": ({"batch_size": 1.5}, "whole number"),
+    "micro-batch 0": ({"micro_batch": 0}, "micro_batch of 1 or more"),
+    "micro-batch in words": ({"micro_batch": "quick"}, "micro_batch of 1 or more"),
+    "top_k too large": ({"statistics": {"t": top_k(IMAGES + 1)}}, "top_k larger than the dataset"),
+    "too few classes": ({"statistics": {"c": by_class(moments(), 2)}}, "labels in 0 .. 1"),
+    "a map is needed": ({"statistics": {"t": on(lambda x: x[:, :, :, 0], top_k(1))}}, "activation map"),
+    "no preprocessing of uint8": ({"preprocess": None}, "float32"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_requests_are_refused(probe, variables, data, compilations, case):
+    change, words = REFUSED[case]
+    arguments = {"statistics": {"m": moments()}, "sites": SITES, "preprocess": preprocess, **change}
+    untyped = inspect.unwrap(pwact.sweep)  # as users call it: without the tests' check of types
+    with pytest.raises(PwactError, match=words):
+        untyped(probe, variables, data, **arguments)
+    assert not compilations
+
+
+def test_an_empty_dataset(probe, variables, data):
+    class Empty:
+        name = "empty"
+
+        def __len__(self):
+            return 0
+
+    with pytest.raises(PwactError, match="one image or more"):
+        sweep(probe, variables, Empty())
+
+
+def test_images_of_another_shape(probe, variables):
+    with pytest.raises(PwactError, match=r"float32\[2, 5, 5, 2\]|5, 5, 2"):
+        sweep(probe, variables, floats(np.zeros((3, 5, 5, 3))), preprocess=None)
+
+
+def test_top_k_of_all_images_works(probe, variables, data):
+    tree = sweep(probe, variables, data, {"t": top_k(IMAGES)})
+    assert np.unique(tree["stem"]["t.index"][:, 0]).tolist() == list(range(IMAGES))
