@@ -14,6 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -126,18 +127,21 @@ def write(folder: Path, trained: Trained, optimizer: Any) -> None:
         ).free
         if free < size + SPARE:
             raise OSError(f"{free:,} bytes free where {size + SPARE:,} are needed")
-        if folder.exists():
-            _fill(folder, arrays, record)
-            return
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _scratch(folder) as partial:
-            partial.mkdir()
-            _fill(partial, arrays, record)
-            os.rename(partial, folder)
+        # From a thread, as orbax does not survive a Ctrl-C: the main thread takes it, and waits for the end.
+        with ThreadPoolExecutor(1) as apart:
+            apart.submit(_place, folder, arrays, record).result()
     except OSError as error:
         raise PwactError(
             f"a folder that can be written at {str(folder)!r}", str(error), "make room or pick another"
         ) from error
+
+
+def saved_epochs(folder: Path) -> int:
+    """How many epochs the checkpoint in a folder has behind it; 0 where there is none."""
+    if not (folder / RECORD).is_file():
+        return 0
+    record = json.loads((folder / RECORD).read_text())
+    return _curve(record, "loss").shape[2]
 
 
 def read(folder: Path, intervention: Intervention | None) -> tuple[Trained, list[np.ndarray]]:
@@ -190,6 +194,18 @@ def read(folder: Path, intervention: Intervention | None) -> tuple[Trained, list
     )
     places = sorted(int(name.split(".")[1]) for name in arrays if name.startswith("optimizer."))
     return trained, [arrays[f"optimizer.{place}"] for place in places]
+
+
+def _place(folder: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
+    """Fill a folder that exists, or let a new one appear full."""
+    if folder.exists():
+        _fill(folder, arrays, record)
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _scratch(folder) as partial:
+        partial.mkdir()
+        _fill(partial, arrays, record)
+        os.rename(partial, folder)
 
 
 def _fill(folder: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:

@@ -153,9 +153,9 @@ def logits(
     with ThreadPoolExecutor(plan.at_once) as pool:
         for start in range(0, len(dataset), size):
             places = np.arange(start, min(start + size, len(dataset)))
-            image = np.asarray(dataset.read(places).image)
+            pixels = np.asarray(dataset.read(places).image)
             # The last batch repeats its last image up to the size that is compiled.
-            image = jnp.asarray(np.pad(image, ((0, size - len(places)), (0, 0), (0, 0), (0, 0)), "edge"))
+            image = jnp.asarray(np.pad(pixels, ((0, size - len(places)), (0, 0), (0, 0), (0, 0)), "edge"))
             list(pool.map(one, [(number, places, image) for number in range(len(groups))]))
     return found
 

@@ -22,7 +22,7 @@ from pwact.data.preprocess import Preprocess
 from pwact.errors import NonFiniteError, PwactError
 from pwact.models.config import ModelConfig
 from pwact.train import program
-from pwact.train.checkpoint import read, write
+from pwact.train.checkpoint import read, saved_epochs, write
 from pwact.train.evaluate import check_fit, evaluate
 from pwact.train.recipe import QUICK, Recipe
 from pwact.train.trained import Trained
@@ -115,7 +115,7 @@ def train(
     try:
         for epoch in range(done, epochs):
             carries, losses, correct = company.epoch(carries, epoch)
-            _check_finite(losses, seeds, epoch, _saved(place, done))
+            _check_finite(losses, seeds, epoch, _saved(place))
             networks = _advance(networks, carries, losses, correct, test)
             networks = dataclasses.replace(networks, seconds=before + time.perf_counter() - started)
             if place is not None:
@@ -124,7 +124,7 @@ def train(
             if progress is not None:
                 progress(done, epochs, _sentence(networks))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped in epoch {done + 1} of {epochs}; {_saved(place, done)}") from None
+        raise KeyboardInterrupt(f"training of {epochs} epochs stopped; {_saved(place)}") from None
     if epochs == 0:
         networks = dataclasses.replace(networks, seconds=time.perf_counter() - started)
         if place is not None and not place.exists():
@@ -259,9 +259,10 @@ def _check_finite(losses: np.ndarray, seeds: tuple[int, ...], epoch: int, saved:
         )
 
 
-def _saved(folder: Path | None, done: int) -> str:
+def _saved(folder: Path | None) -> str:
     if folder is None:
         return "nothing is saved, as no folder was given"
+    done = saved_epochs(folder)
     if done == 0:
         return "no epoch was finished, so nothing is saved"
     return f"epochs 1 to {done} are saved in {str(folder)!r}, and resume=True goes on from there"

@@ -157,7 +157,7 @@ def test_interrupted_and_resumed_gives_the_same_bits(config, parts, recipe, tmp_
     with monkeypatch.context() as patch:
         interrupt_in(patch, 2)
         with pytest.raises(
-            KeyboardInterrupt, match=r"stopped in epoch 3 of 3; epochs 1 to 2 are saved in .*run"
+            KeyboardInterrupt, match=r"3 epochs stopped; epochs 1 to 2 are saved in .*run"
         ):
             train(config, parts["train"], **options, folder=folder)
     with pytest.raises(PwactError, match="2 of 3 epochs"):
