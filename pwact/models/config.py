@@ -135,9 +135,10 @@ class ModelConfig:
                 ", ".join(sorted(fields)) if isinstance(fields, dict) else type(fields).__name__,
                 "correct the fields",
             )
-        return cls(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-        )
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+        }
+        return cls(**values)
 
 
 def _positive(value: Any) -> bool:

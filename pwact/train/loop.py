@@ -6,9 +6,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +14,13 @@ import numpy as np
 import xarray as xr
 from flax import nnx
 
-from pwact.core import backend
 from pwact.data.dataset import Dataset
 from pwact.data.preprocess import Preprocess
 from pwact.errors import NonFiniteError, PwactError
 from pwact.models.config import ModelConfig
 from pwact.train import program
 from pwact.train.checkpoint import read, saved_epochs, write
+from pwact.train.company import Company, variables
 from pwact.train.evaluate import check_fit, evaluate
 from pwact.train.recipe import QUICK, Recipe
 from pwact.train.trained import Trained
@@ -103,12 +101,12 @@ def train(
         0.0,
         intervention,
     )
-    company = _Company(networks, dataset)
+    company = Company(networks, dataset)
     if place is not None and place.exists():
         networks, carries = _resume(place, networks, company)
     else:
         carries = company.init()
-        networks = dataclasses.replace(networks, variables=_variables(carries))
+        networks = dataclasses.replace(networks, variables=variables(carries))
     epochs = 0 if treatment == "untrained" else recipe.epochs
     before = networks.seconds
     done = networks.curves.sizes["epoch"]
@@ -132,52 +130,7 @@ def train(
     return networks
 
 
-class _Company:
-    """All seeds of one call, in groups that each run as one program."""
-
-    def __init__(self, networks: Trained, dataset: Dataset):
-        self.plan = plan = backend.seed_plan(len(networks))
-        self.groups = [slice(i, i + plan.together) for i in range(0, len(networks), plan.together)]
-        pixels = dataset.read(np.arange(len(dataset))).image
-        self.run = program.training(
-            networks.config,
-            networks.recipe,
-            networks.preprocess,
-            networks.intervention,
-            plan,
-            len(dataset),
-            str(pixels.dtype),
-        )
-        self.pixels = jnp.asarray(pixels)
-        keys = jax.vmap(jax.random.key)(jnp.array(networks.seeds, jnp.uint32))
-        self.keys = [keys[group] for group in self.groups]
-        self.labels = [jnp.asarray(networks.labels[group], jnp.int32) for group in self.groups]
-
-    def init(self) -> list[program.Carry]:
-        """The carry of each group before the first step."""
-        return [self.run.init(keys) for keys in self.keys]
-
-    def split(self, carry: program.Carry) -> list[program.Carry]:
-        """A carry of all seeds, by group."""
-        return [
-            jax.tree.map(lambda leaf, group=group: jnp.array(leaf[group]), carry) for group in self.groups
-        ]
-
-    def epoch(
-        self, carries: list[program.Carry], number: int
-    ) -> tuple[list[program.Carry], np.ndarray, np.ndarray]:
-        """One epoch of every seed: the new carries, losses and accuracies [seed, step]."""
-
-        def one(place: int) -> tuple[program.Carry, np.ndarray, np.ndarray]:
-            return self.run.epoch(carries[place], self.keys[place], number, self.pixels, self.labels[place])
-
-        with ThreadPoolExecutor(self.plan.at_once) as pool:
-            found = list(pool.map(one, range(len(self.groups))))
-        new, losses, correct = zip(*found, strict=True)
-        return list(new), np.concatenate(losses), np.concatenate(correct)
-
-
-def _resume(folder: Path, wanted: Trained, company: _Company) -> tuple[Trained, list[program.Carry]]:
+def _resume(folder: Path, wanted: Trained, company: Company) -> tuple[Trained, list[program.Carry]]:
     """Where the training in `folder` stands; refuses a folder of another training."""
     found, leaves = read(folder, wanted.intervention)
     for name in ("config", "recipe", "treatment", "seeds", "preprocess", "data"):
@@ -210,11 +163,6 @@ def _resume(folder: Path, wanted: Trained, company: _Company) -> tuple[Trained, 
     return found, carries
 
 
-def _variables(carries: list[program.Carry]) -> Any:
-    joined = [nnx.merge_state(carry.params, carry.rest) for carry in carries]
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *joined)
-
-
 def _advance(
     networks: Trained,
     carries: list[program.Carry],
@@ -223,7 +171,7 @@ def _advance(
     test: Dataset | None,
 ) -> Trained:
     """The networks after one more epoch, with one more point on their curves."""
-    networks = dataclasses.replace(networks, variables=_variables(carries))
+    networks = dataclasses.replace(networks, variables=variables(carries))
     points = [[losses.mean(1, dtype=np.float64)], [correct.mean(1, dtype=np.float64)]]
     if test is not None:
         scores = evaluate(networks, test)

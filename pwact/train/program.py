@@ -29,17 +29,23 @@ class Carry(NamedTuple):
     optimizer: Any
 
 
-class Program(NamedTuple):
-    """Compiled functions over a leading seed axis, safe to call from several threads.
+Epoch = Callable[..., tuple[Carry, np.ndarray, np.ndarray]]
+"""(carry, keys [seed], epoch, images, labels [seed, image]) -> (carry, losses and accuracies [seed, step]).
 
-    Attributes:
-        init: keys [seed] -> Carry.
-        epoch: (carry, keys [seed], epoch, images, labels [seed, image]) -> (carry, losses and accuracies
-            [seed, step]). The carry that is given is used up.
-    """
+The carry that is given is used up. Safe to call from several threads.
+"""
 
-    init: Callable[..., Any]
-    epoch: Callable[..., Any]
+
+@functools.lru_cache(maxsize=32)
+def first(config: ModelConfig, recipe: Recipe, images: int) -> Callable[[Any], Carry]:
+    """Jitted keys [seed] -> Carry: the variables and optimizer state before the first step."""
+    optimizer = recipe.transformation(images)
+
+    def one(key: Any) -> Carry:
+        params, rest = nnx.split_state(nnx.state(build(config, key)), nnx.Param, ...)
+        return Carry(params, rest, optimizer.init(params))
+
+    return jax.jit(jax.vmap(one))
 
 
 @functools.lru_cache(maxsize=32)
@@ -51,16 +57,12 @@ def training(
     plan: SeedPlan,
     images: int,
     dtype: str,
-) -> Program:
-    """The training programs for one group of seeds and so many images, compiled once a process."""
+) -> Epoch:
+    """One epoch for one group of seeds and so many images, compiled once a process."""
     optimizer = recipe.transformation(images)
     batch = min(recipe.batch_size, images)
     steps = recipe.steps_per_epoch(images)
     forward = _forward(config, intervention, plan.convolution, train=True)
-
-    def init(key: Any) -> Carry:
-        params, rest = nnx.split_state(nnx.state(build(config, key)), nnx.Param, ...)
-        return Carry(params, rest, optimizer.init(params))
 
     def loss(params: Any, rest: Any, image: jax.Array, label: jax.Array, key: Any) -> Any:
         outputs, variables = forward(nnx.merge_state(params, rest), preprocess(image), key)
@@ -98,14 +100,16 @@ def training(
 
     # Compiled here rather than at the first call: threads that call at once would each compile.
     number = jax.ShapeDtypeStruct((), jnp.int32)
-    keys = jax.eval_shape(jax.vmap(jax.random.key), jax.ShapeDtypeStruct((plan.together,), jnp.uint32))
+    keys = _keys(plan.together)
+    start = (
+        jax.eval_shape(first(config, recipe, images), keys),
+        jax.eval_shape(schedule, keys, number),
+    )
     data = (
         jax.ShapeDtypeStruct((images, *config.image_shape), dtype),
         jax.ShapeDtypeStruct((plan.together, images), jnp.int32),
     )
-    first = jax.jit(jax.vmap(init)).lower(keys).compile()
     plans = jax.jit(schedule).lower(keys, number).compile()
-    start = jax.eval_shape(jax.vmap(init), keys), jax.eval_shape(schedule, keys, number)
     if plan.scan:
         run = jax.jit(whole, donate_argnums=0).lower(*start, *data).compile()
 
@@ -113,7 +117,7 @@ def training(
             carry, (losses, correct) = run(carry, plans(keys, jnp.int32(number)), pixels, labels)
             return carry, np.asarray(losses).T, np.asarray(correct).T
 
-        return Program(first, epoch)
+        return epoch
 
     run = jax.jit(one, donate_argnums=0).lower(*start, number, *data).compile()
     places = [jnp.int32(t) for t in range(steps)]
@@ -127,7 +131,7 @@ def training(
         losses, correct = np.moveaxis(np.array(found), 0, -1)
         return carry, losses, correct
 
-    return Program(first, stepwise)
+    return stepwise
 
 
 @functools.lru_cache(maxsize=32)
@@ -151,9 +155,14 @@ def logits(
     arguments = (
         jax.eval_shape(jax.vmap(state), jax.ShapeDtypeStruct((seeds,), jnp.uint32)),
         jax.ShapeDtypeStruct((images, *config.image_shape), dtype),
-        jax.eval_shape(jax.vmap(jax.random.key), jax.ShapeDtypeStruct((seeds,), jnp.uint32)),
+        _keys(seeds),
     )
     return jax.jit(jax.vmap(one, in_axes=(0, None, 0))).lower(*arguments).compile()
+
+
+def _keys(seeds: int) -> Any:
+    """The shape of one key a seed."""
+    return jax.eval_shape(jax.vmap(jax.random.key), jax.ShapeDtypeStruct((seeds,), jnp.uint32))
 
 
 def _forward(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import jax
 import optax
 
 from pwact.errors import PwactError
@@ -103,9 +104,7 @@ class Recipe:
         )
 
 
-def _kernels(params):
-    import jax
-
+def _kernels(params: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import xarray as xr
+from flax import nnx
 from jaxtyping import Int
 
 from pwact.data.preprocess import Preprocess
@@ -60,7 +61,5 @@ class Trained:
     @property
     def parameters(self) -> int:
         """Trainable numbers in one network."""
-        from flax import nnx
-
         params = nnx.split_state(self.variables, nnx.Param, ...)[0]
         return sum(leaf.size for leaf in jax.tree.leaves(params)) // len(self)

@@ -47,7 +47,7 @@ def test_sites_have_the_promised_names_and_shapes(pooling):
     wanted = {"blocks.0.conv", "blocks.0.norm", "blocks.0.relu", "blocks.1.conv", "blocks.1.relu", "head"}
     assert wanted <= set(sites)
     assert ("blocks.0.pool" in sites) == (pooling == "max")
-    assert sites["blocks.0.relu"].shape[1:] == ((9, 8, 4) if pooling == "max" else (5, 4, 4))
+    assert sites["blocks.0.relu"].shape == ((9, 8, 4) if pooling == "max" else (5, 4, 4))
     assert config.map_shapes == (
         ((4, 4, 4) if pooling == "max" else (5, 4, 4)),
         (*config.map_shapes[0][:2], 6),

@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from pwact.errors import PwactError
-from pwact.train import Intervention, load_checkpoint, loop, predict, save_checkpoint, train
+from pwact.train import Intervention, company, load_checkpoint, predict, save_checkpoint, train
 from pwact.train import checkpoint as module
 
 
@@ -139,14 +139,14 @@ def test_an_update_that_is_broken_off_leaves_the_old_checkpoint(trained, saved, 
 
 
 def interrupt_in(monkeypatch, epoch):
-    sound = loop._Company.epoch
+    sound = company.Company.epoch
 
     def stopped(self, carries, number):
         if number == epoch:
             raise KeyboardInterrupt
         return sound(self, carries, number)
 
-    monkeypatch.setattr(loop._Company, "epoch", stopped)
+    monkeypatch.setattr(company.Company, "epoch", stopped)
 
 
 @pytest.mark.parametrize("treatment", ["trained", "shuffled_labels"])
@@ -156,9 +156,7 @@ def test_interrupted_and_resumed_gives_the_same_bits(config, parts, recipe, tmp_
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         interrupt_in(patch, 2)
-        with pytest.raises(
-            KeyboardInterrupt, match=r"3 epochs stopped; epochs 1 to 2 are saved in .*run"
-        ):
+        with pytest.raises(KeyboardInterrupt, match=r"3 epochs stopped; epochs 1 to 2 are saved in .*run"):
             train(config, parts["train"], **options, folder=folder)
     with pytest.raises(PwactError, match="2 of 3 epochs"):
         load_checkpoint(folder)

@@ -13,7 +13,7 @@ from pwact.core import backend
 from pwact.data import Preprocess, arrays, bag, subset
 from pwact.errors import NonFiniteError, PwactError
 from pwact.models import ModelConfig, build
-from pwact.train import Intervention, evaluate, loop, predict, train
+from pwact.train import Intervention, company, evaluate, predict, train
 from pwact.train.treatment import stream
 
 
@@ -206,7 +206,7 @@ def test_a_loss_that_is_not_finite_names_seed_epoch_and_step(config, recipe):
 
 
 def test_the_first_bad_step_of_any_seed_is_named(config, parts, recipe, tmp_path, monkeypatch):
-    sound = loop._Company.epoch
+    sound = company.Company.epoch
 
     def poisoned(self, carries, number):
         carries, losses, correct = sound(self, carries, number)
@@ -215,7 +215,7 @@ def test_the_first_bad_step_of_any_seed_is_named(config, parts, recipe, tmp_path
             losses[1, 2] = np.inf
         return carries, losses, correct
 
-    monkeypatch.setattr(loop._Company, "epoch", poisoned)
+    monkeypatch.setattr(company.Company, "epoch", poisoned)
     folder = tmp_path / "run"
     with pytest.raises(
         NonFiniteError, match=r"inf for seed 5 in epoch 2 at step 3 of 6 .*epochs 1 to 1 are saved"
