@@ -23,18 +23,19 @@ def loads(dataset: Any, batch_size: int) -> Iterator[Batch]:
     micro-batch.
 
     Args:
-        dataset: anything with `len`, `read(positions)`, `image_shape` and `num_classes`.
+        dataset: anything with `len`, `read(positions)`, `labels`, `image_shape` and `num_classes`.
         batch_size: images, 1 or more.
 
     Raises:
         PwactError: a read that is not what was asked for.
     """
+    labels = np.asarray(dataset.labels)
     for start in range(0, len(dataset), batch_size):
         positions = np.arange(start, min(start + batch_size, len(dataset)))
-        batch = jax.tree.map(np.asarray, Batch(*dataset.read(positions)))
-        _check(batch, dataset, len(positions))
-        order = np.argsort(batch.label, kind="stable")
-        yield _take(batch, order)
+        positions = positions[np.argsort(labels[positions], kind="stable")]
+        batch = jax.tree.map(_own, Batch(*dataset.read(positions)))
+        _check(batch, dataset, labels[positions])
+        yield batch
 
 
 def prefetched(items: Iterator[Item]) -> Iterator[Item]:
@@ -50,6 +51,8 @@ def in_micro_batches(batch: Batch, size: int, number: int) -> Batch:
     """The load as `number` micro-batches of `size` images, padded with images that are not valid."""
 
     def pad(array: Any) -> np.ndarray:
+        if len(array) == number * size:
+            return array.reshape(number, size, *array.shape[1:])
         padded = np.zeros((number * size, *array.shape[1:]), array.dtype)
         padded[: len(array)] = array
         return padded.reshape(number, size, *array.shape[1:])
@@ -90,11 +93,14 @@ class Audit:
         return hashlib.sha256(np.ascontiguousarray(index).tobytes()).hexdigest()
 
 
-def _take(batch: Batch, rows: Any) -> Batch:
-    return jax.tree.map(lambda array: array[rows], batch)
+def _own(array: Any) -> np.ndarray:
+    """The array, or a copy where it is a view that the dataset may write to while the device reads it."""
+    array = np.asarray(array)
+    return array if array.flags.owndata else array.copy()
 
 
-def _check(batch: Batch, dataset: Any, images: int) -> None:
+def _check(batch: Batch, dataset: Any, labels: np.ndarray) -> None:
+    images = len(labels)
     shapes = [np.shape(array) for array in batch]
     wanted = [(images, *dataset.image_shape), (images,), (images,), (images,)]
     if shapes != wanted:
@@ -105,13 +111,21 @@ def _check(batch: Batch, dataset: Any, images: int) -> None:
         )
     if batch.image.dtype not in (np.uint8, np.float32):
         raise PwactError("images in uint8 or float32", str(batch.image.dtype), "convert them in dataset.read")
-    outside = batch.valid & ((batch.label < 0) | (batch.label >= dataset.num_classes))
+    outside = (labels < 0) | (labels >= dataset.num_classes)
     if outside.any():
         first = int(np.argmax(outside))
         raise PwactError(
             f"labels in 0 .. {dataset.num_classes - 1}",
-            f"label {batch.label[first]} of image {batch.index[first]}",
+            f"label {labels[first]} of image {batch.index[first]}",
             "mend the labels, or num_classes of the dataset",
+        )
+    other = batch.label != labels
+    if other.any():
+        first = int(np.argmax(other))
+        raise PwactError(
+            f"label {labels[first]} for image {batch.index[first]}, as dataset.labels says",
+            f"label {batch.label[first]} from dataset.read",
+            "mend the dataset",
         )
     if batch.index.min(initial=0) < 0 or batch.index.max(initial=0) >= 2**31 - 1:
         raise PwactError("dataset indices from 0 to 2**31 - 2", "one outside", "split the dataset")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import platform
@@ -66,15 +67,25 @@ def machine() -> dict[str, str]:
         >>> sorted(machine())
         ['backend', 'created', 'device', 'platform', 'versions']
     """
-    versions = {"pwact": __version__, "python": platform.python_version()}
-    versions |= {name: importlib.metadata.version(name) for name in LIBRARIES}
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": " ".join(f"{name}={version}" for name, version in versions.items()),
+        "versions": _versions(),
         "backend": jax.default_backend(),
         "device": ", ".join(sorted({device.device_kind for device in jax.devices()})),
-        "platform": platform.platform(),
+        "platform": _platform(),
     }
+
+
+@functools.cache
+def _versions() -> str:
+    found = {"pwact": __version__, "python": platform.python_version()}
+    found |= {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return " ".join(f"{name}={version}" for name, version in found.items())
+
+
+@functools.cache
+def _platform() -> str:
+    return platform.platform()
 
 
 def _arrays(variables: Any) -> list[tuple[str, np.ndarray]]:
