@@ -12,7 +12,7 @@ import numpy as np
 from pwact.core.backend import micro_batches
 from pwact.core.loads import in_micro_batches
 from pwact.core.memory import remembered
-from pwact.core.program import Task, activation_specs, compiled, task_key
+from pwact.core.program import Task, compiled, shapes, task_key
 from pwact.types import Batch
 
 TRIES = 3
@@ -33,7 +33,7 @@ def micro_batch(
     """
     if isinstance(wish, int):
         return min(wish, batch_size)
-    specs = activation_specs(task, variables, load.image).values()
+    specs = shapes(task, variables, load).sites.values()
     sizes = [math.prod(spec.shape) * spec.dtype.itemsize for spec in specs]
     candidates = micro_batches(sum(sizes), max(sizes), batch_size)
     if wish is None:

@@ -78,9 +78,44 @@ def compiled(task: Task, micro_batch: int, variables: Any, load: Batch, batch_si
         batch = jax.tree.map(
             lambda array: jax.ShapeDtypeStruct((*shape, *array.shape[1:]), array.dtype), load
         )
-        return _compile(task, jax.tree.map(_spec, variables), batch)
+        return _compile(task, shapes(task, variables, load).sites, jax.tree.map(_spec, variables), batch)
 
     return remembered(task.probe, ("program", shape, task_key(task, variables, load)), compile_it)
+
+
+class Shapes(NamedTuple):
+    """What a task makes of one image.
+
+    Args:
+        sites: shape and dtype of the activation at each site.
+        results: (site, statistic.array, dimension) -> length.
+    """
+
+    sites: dict[str, jax.ShapeDtypeStruct]
+    results: dict[tuple[str, str, str], int]
+
+
+def shapes(task: Task, variables: Any, load: Batch) -> Shapes:
+    """The shapes that come of a task; nothing is computed."""
+
+    def nothing_seen(activation: jax.Array) -> Result:
+        spec = jax.ShapeDtypeStruct(activation.shape, activation.dtype)
+        return task.statistics.finalize(task.statistics.init(spec))
+
+    def find() -> Shapes:
+        _, outputs, captures = jax.eval_shape(task.look, variables, load.image)
+        jax.eval_shape(task.decide, outputs)
+        sites = {
+            site: jax.ShapeDtypeStruct(captures[site].shape[1:], captures[site].dtype) for site in task.sites
+        }
+        results: dict[tuple[str, str, str], int] = {}
+        for site, spec in sites.items():
+            for name, value in jax.eval_shape(nothing_seen, spec).items():
+                lengths = zip(value.dims, value.values.shape, strict=True)
+                results |= {(site, name, dim): length for dim, length in lengths}
+        return Shapes(sites, results)
+
+    return remembered(task.probe, ("shapes", len(load.label), task_key(task, variables, load)), find)
 
 
 def task_key(task: Task, variables: Any, load: Batch) -> Hashable:
@@ -93,10 +128,8 @@ def task_key(task: Task, variables: Any, load: Batch) -> Hashable:
     )
 
 
-def _compile(task: Task, variables: Any, load: Batch) -> Program:
+def _compile(task: Task, sites: dict[str, jax.ShapeDtypeStruct], variables: Any, load: Batch) -> Program:
     micro_batches, size = load.label.shape
-    micro = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape[1:], array.dtype), load)
-    sites = activation_specs(task, variables, micro.image)
     deciding = any(_uses_prediction(task.statistics, spec, size) for spec in sites.values())
 
     def init() -> State:
@@ -135,12 +168,6 @@ def _compile(task: Task, variables: Any, load: Batch) -> Program:
         jax.jit(finalize).lower(states).compile(),
         micro_batches,
     )
-
-
-def activation_specs(task: Task, variables: Any, image: Any) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shape and dtype of one image's activation at each site, for images [batch, ...] as stored."""
-    _, _, captures = jax.eval_shape(task.look, variables, image)
-    return {site: jax.ShapeDtypeStruct(captures[site].shape[1:], captures[site].dtype) for site in task.sites}
 
 
 def _fault(value: jax.Array, valid: jax.Array) -> jax.Array:

@@ -6,36 +6,27 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-
 from pwact.core.accumulator import Accumulator
-from pwact.core.program import Task, activation_specs
+from pwact.core.program import Task, shapes
 from pwact.errors import PwactError
 from pwact.types import Batch
 
 
 def check_request(task: Task, variables: Any, dataset: Any, load: Batch) -> None:
     """What can be known to be wrong from shapes alone."""
-    for site, spec in activation_specs(task, variables, load.image).items():
-        outcome = jax.eval_shape(lambda spec=spec: task.statistics.finalize(task.statistics.init(spec)))
-        sizes = {
-            (name, dim): size
-            for name, value in outcome.items()
-            for dim, size in zip(value.dims, value.values.shape, strict=True)
-        }
-        for (name, dim), size in sizes.items():
-            if dim == "rank" and size > len(dataset):
-                raise PwactError(
-                    f"top_k of {len(dataset)} or less, the images of '{dataset.name}'",
-                    f"{size} in '{name}' at '{site}': top_k larger than the dataset",
-                    "ask for fewer",
-                )
-            if dim == "class" and dataset.labels.max() >= size:
-                raise PwactError(
-                    f"labels in 0 .. {size - 1} for '{name}'",
-                    f"label {dataset.labels.max()} in dataset '{dataset.name}'",
-                    "give by_class the dataset's num_classes",
-                )
+    for (site, name, dim), size in shapes(task, variables, load).results.items():
+        if dim == "rank" and size > len(dataset):
+            raise PwactError(
+                f"top_k of {len(dataset)} or less, the images of '{dataset.name}'",
+                f"{size} in '{name}' at '{site}': top_k larger than the dataset",
+                "ask for fewer",
+            )
+        if dim == "class" and dataset.labels.max() >= size:
+            raise PwactError(
+                f"labels in 0 .. {size - 1} for '{name}'",
+                f"label {dataset.labels.max()} in dataset '{dataset.name}'",
+                "give by_class the dataset's num_classes",
+            )
 
 
 def known_sites(probe: Any, sites: Any) -> tuple[str, ...]:
