@@ -17,7 +17,7 @@ from pwact.studies.inference import Resamples
 from pwact.studies.verdict import Evidence, Measured
 
 MODES = ("joint", "channel", "rotated")
-MICRO_BATCH = 8
+CHUNK = 64
 
 TITLE = "Arrangement: decisions use a bag of point vectors"
 HOW = (
@@ -44,60 +44,119 @@ class Shuffled(NamedTuple):
         return (self.shuffled == self.clean[:, None, None]).mean(2)
 
 
+class Orders(NamedTuple):
+    """Where the points of every image go, in every permutation, and a basis of the channels.
+
+    Args:
+        points: an order an image and permutation, for all channels together.
+        channels: an order an image, permutation and channel, or `points` again where none is needed.
+        rotation: orthogonal matrix.
+    """
+
+    points: Int[Array, "permutation image point 1"]
+    channels: Int[Array, "permutation image point #channel"]
+    rotation: Float[Array, "channel channel"]
+
+
+def draw_orders(
+    key: PRNGKeyArray, shape: tuple[int, int, int, int], permutations: int, modes: tuple[str, ...]
+) -> Orders:
+    """Uniformly random orders: each image has its own, the same for every network.
+
+    Args:
+        key: random key.
+        shape: of the map, (image, row, column, channel).
+        permutations: number an image.
+        modes: what they are for; orders of single channels are drawn only where one needs them.
+
+    Returns:
+        The orders.
+    """
+    keys = jax.random.split(key, 3)
+    many = (permutations * shape[0], *shape[1:])
+    points = shuffles.point_orders(keys[0], many).reshape(permutations, shape[0], -1, 1)
+    channels = points
+    if set(modes) != {"joint"}:
+        channels = shuffles.channel_orders(keys[1], many).reshape(*points.shape[:3], shape[-1])
+    return Orders(points, channels, shuffles.rotation(keys[2], shape[-1]))
+
+
 def decisions(
-    cut: Any, *, modes: tuple[str, ...] = MODES[:2], permutations: int
-) -> Callable[[Any, Float[Array, "image ..."], PRNGKeyArray], tuple[Array, Array]]:
+    cut: Any, *, modes: tuple[str, ...] = MODES
+) -> Callable[[Any, Float[Array, "image ..."], Orders], tuple[Array, Array]]:
     """A program that permutes a map's points and reads the decisions.
 
-    Every image gets its own permutations, the same for every seed; the part of the network below the
-    cut runs once an image.
+    The part of the network below the cut runs once an image.
 
     Args:
         cut: a probe's cut at the layer; the map is [batch, row, column, channel].
         modes: which permutations: `joint`; `channel`, each channel on its own; `rotated`, the same in a
             randomly rotated basis of the channels, the control of what is special about single channels.
-        permutations: number an image and mode.
 
     Returns:
-        A pure function (variables with a leading seed axis, images, key) -> (clean [seed, image],
-        shuffled [seed, mode, permutation, image]); the number of images is a multiple of `MICRO_BATCH`.
+        A pure function (variables with a leading seed axis, images, orders) -> (clean [seed, image],
+        shuffled [seed, mode, permutation, image]).
     """
 
-    def program(variables: Any, images: Float[Array, "image ..."], key: PRNGKeyArray) -> tuple[Array, Array]:
-        count = images.shape[0] // MICRO_BATCH
-        batches = images.reshape(count, MICRO_BATCH, *images.shape[1:])
-        first = jax.tree.map(lambda each: each[0], variables)
-        shape = jax.eval_shape(cut.below, first, batches[0])[0].shape
-        basis, orders = jax.random.split(key)
-        moves = _moves(shuffles.rotation(basis, shape[-1]))
+    def program(variables: Any, images: Float[Array, "image ..."], orders: Orders) -> tuple[Array, Array]:
+        moves = _moves(orders.rotation)
 
-        def one_batch(item: tuple[Array, PRNGKeyArray]) -> tuple[Array, Array]:
-            batch, batch_key = item
-            keys = jax.random.split(batch_key, (2, permutations))
-            # Sorting costs more than the network: the orders are drawn once for all seeds.
-            points = jax.vmap(lambda k: shuffles.point_orders(k, shape))(keys[0])
-            channels = jax.vmap(lambda k: shuffles.channel_orders(k, shape))(keys[1])
+        def one_network(network: Any) -> tuple[Array, Array]:
+            activation, rest = cut.below(network, images)
 
-            def one_network(network: Any) -> tuple[Array, Array]:
-                activation, rest = cut.below(network, batch)
+            def one_permutation(order: tuple[Array, Array]) -> Array:
+                moved = [moves[mode](activation, *order) for mode in modes]
+                above = jax.vmap(lambda a: cut.above(network, a, rest).argmax(-1))
+                return above(jnp.stack(moved))
 
-                def decide(mode: str) -> Array:
-                    def once(point: Array, channel: Array) -> Array:
-                        return cut.above(network, moves[mode](activation, point, channel), rest).argmax(-1)
+            clean = cut.above(network, activation, rest).argmax(-1)
+            return clean, jax.lax.map(one_permutation, (orders.points, orders.channels))
 
-                    return jax.vmap(once)(points, channels)
-
-                clean = cut.above(network, activation, rest).argmax(-1)
-                return clean, jnp.stack([decide(mode) for mode in modes])
-
-            return jax.lax.map(one_network, variables)
-
-        clean, shuffled = jax.lax.map(one_batch, (batches, jax.random.split(orders, count)))
-        clean = jnp.moveaxis(clean, 0, 1).reshape(clean.shape[1], -1)
-        shuffled = jnp.moveaxis(shuffled, 0, -2)
-        return clean, shuffled.reshape(*shuffled.shape[:-2], -1)
+        clean, shuffled = jax.lax.map(one_network, variables)
+        return clean, shuffled.swapaxes(1, 2)
 
     return program
+
+
+_draw = jax.jit(draw_orders, static_argnums=(1, 2, 3))
+
+
+def measure(
+    program: Any,
+    variables: Any,
+    images: Float[np.ndarray, "image row column channel"],
+    *,
+    map_shape: tuple[int, ...],
+    modes: tuple[str, ...],
+    permutations: int,
+    key: PRNGKeyArray,
+) -> Shuffled:
+    """Run a program of `decisions` over images, part by part.
+
+    Args:
+        program: from `decisions` with the same modes, compiled.
+        variables: with a leading seed axis.
+        images: as the networks see them.
+        map_shape: (row, column, channel) at the cut.
+        modes: as in `decisions`.
+        permutations: number an image.
+        key: of the permutations. Same key, same permutations of the n-th image.
+
+    Returns:
+        The decisions on all images.
+    """
+    size = min(CHUNK, len(images))
+    clean, shuffled = [], []
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        # The last part repeats its last image up to the size that is compiled.
+        padded = np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0)), "edge")
+        shape = (size, *map_shape)
+        orders = _draw(jax.random.fold_in(key, start), shape, permutations, modes)
+        found = program(variables, padded, orders)
+        clean.append(np.asarray(found[0])[:, : len(part)])
+        shuffled.append(np.asarray(found[1])[..., : len(part)])
+    return Shuffled(np.concatenate(clean, -1), np.concatenate(shuffled, -1))
 
 
 def _moves(rotation: Float[Array, "channel channel"]) -> dict[str, Callable[[Array, Array, Array], Array]]:

@@ -105,11 +105,17 @@ def arrangement_planted(rule: CalibrationRule, permutations: int) -> list[Plante
         networks = [make(seed) for seed in range(PLANTED_SEEDS)]
         variables = jax.tree.map(lambda *each: jnp.stack(each), *(each.variables for each in networks))
         cut = probe(networks[0].function, images[:2], variables=networks[0].variables).cut(planted.SITE)
-        program = jax.jit(arrangement.decisions(cut, modes=("joint",), permutations=permutations))
-        clean, shuffled = map(np.asarray, program(variables, images, jax.random.key(0)))
+        moved = arrangement.measure(
+            jax.jit(arrangement.decisions(cut, modes=("joint",))),
+            variables,
+            images,
+            map_shape=images.shape[1:],
+            modes=("joint",),
+            permutations=permutations,
+            key=jax.random.key(0),
+        )
         weights = inference.resample(PLANTED_SEEDS, PLANTED_IMAGES, draws=1, seed=0)
-        agreement = arrangement.Shuffled(clean, shuffled).agreement[:, 0]
-        found = arrangement.aii(agreement, clean, planted.CLASSES, weights).estimate
+        found = arrangement.aii(moved.agreement[:, 0], moved.clean, planted.CLASSES, weights).estimate
         checks.append(_near(networks[0].words, "AII_s", expected, found, rule))
     return checks
 

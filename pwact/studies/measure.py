@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Float, Int
 
 from pwact.core import backend
@@ -18,7 +19,7 @@ from pwact.data.preprocess import Preprocess
 from pwact.models.cnn import build
 from pwact.models.config import ModelConfig
 from pwact.studies import arrangement, concentration
-from pwact.studies.arrangement import MICRO_BATCH, Shuffled
+from pwact.studies.arrangement import Shuffled
 from pwact.studies.concentration import Concentration
 
 
@@ -44,14 +45,13 @@ def sample(
     Args:
         dataset: where from.
         preprocess: from stored pixels to what the networks see.
-        count: images wanted; at most the dataset's, and rounded down to whole micro-batches.
+        count: images wanted; all of the dataset where it has fewer.
         seed: of the choice.
         labels: [seed, image] instead of the dataset's own.
 
     Returns:
         The images, in the dataset's order.
     """
-    count = min(count, len(dataset)) // MICRO_BATCH * MICRO_BATCH
     chosen = np.sort(np.random.default_rng(seed).permutation(len(dataset))[:count])
     batch = dataset.read(chosen)
     images = np.asarray(preprocess(jnp.asarray(batch.image)))
@@ -62,7 +62,8 @@ def sample(
 @functools.cache
 def model_probe(config: ModelConfig) -> Probe:
     """The probe of a configuration; its programs take any network of it."""
-    return probe(build(config, 0), jax.ShapeDtypeStruct((2, *config.image_shape), jnp.float32))
+    model = nnx.eval_shape(lambda: build(config, 0))
+    return probe(model, jax.ShapeDtypeStruct((2, *config.image_shape), jnp.float32))
 
 
 def moved(
@@ -89,13 +90,20 @@ def moved(
     Returns:
         The decisions.
     """
-    program = _moving(config, site, modes, permutations)
-    return Shuffled(*(np.asarray(each) for each in program(variables, images, key)))
+    return arrangement.measure(
+        _moving(config, site, modes),
+        variables,
+        images,
+        map_shape=model_probe(config).sites[site].shape,
+        modes=modes,
+        permutations=permutations,
+        key=key,
+    )
 
 
 @functools.cache
-def _moving(config: ModelConfig, site: str, modes: tuple[str, ...], permutations: int) -> Any:
-    program = arrangement.decisions(model_probe(config).cut(site), modes=modes, permutations=permutations)
+def _moving(config: ModelConfig, site: str, modes: tuple[str, ...]) -> Any:
+    program = arrangement.decisions(model_probe(config).cut(site), modes=modes)
     return jax.jit(program, compiler_options=backend.compiler_options())
 
 

@@ -116,6 +116,7 @@ def fit(
         The networks and their line in the record: mean accuracy on the kind's split, on the labels it was
         trained on, with Student's t over seeds.
     """
+    progress(0.0)
     trained = train(
         kind.model,
         splits["train"],

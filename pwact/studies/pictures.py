@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Int, UInt8
 
-from pwact.core.probe import Probe
+from pwact.core.probe import Probe, Site
 from pwact.core.results import node_name
 from pwact.core.sweep import sweep
 from pwact.data.dataset import Dataset
@@ -56,19 +56,21 @@ def point_pictures(
         found = results[node_name(site)].dataset
         maps = xr.Dataset({"mean": found["moments.mean"], "firing": found["firing.share"]})
         nodes[f"/maps/{node_name(site)}"] = maps.assign_coords({"class": np.arange(classes)})
-        top = {name: found[f"top.{name}"].transpose("channel", "rank") for name in ("value", "index")}
-        top |= {name: found[f"top.{name}"].transpose("channel", "rank") for name in ("row", "column")}
-        shown = (*top["index"].dims, "image_row", "image_column", "image_channel")
-        boxes = receptive_boxes(
-            probe.sites[site].receptive_field, top["row"].values, top["column"].values, whole.image_shape
-        )
+        top = {
+            name: found[f"top.{name}"].transpose("channel", "rank")
+            for name in ("value", "index", "row", "column")
+        }
+        cell = top["index"].dims
+        pixels = (*cell, "image_row", "image_column", "image_channel")
+        boxes = seen_boxes(probe.sites[site], top["row"].values, top["column"].values, whole.image_shape)
         nodes[f"/top/{node_name(site)}"] = xr.Dataset(
             {
                 **top,
-                "image": (shown, shown_pixels(whole, top["index"].values)),
-                "box": ((*top["index"].dims, "edge"), boxes),
-            }
-        ).assign_coords(edge=list(EDGES))
+                "image": (pixels, shown_pixels(whole, top["index"].values)),
+                "box": ((*cell, "edge"), boxes),
+            },
+            {"edge": list(EDGES)},
+        )
     return nodes
 
 
@@ -92,3 +94,27 @@ def shown_pixels(
     if images.shape[-1] not in (1, 3):
         images = images[..., :1]
     return images.reshape(*index.shape, *images.shape[1:])
+
+
+def seen_boxes(
+    site: Site,
+    row: Int[np.ndarray, "channel rank"],
+    column: Int[np.ndarray, "channel rank"],
+    image_shape: tuple[int, int, int],
+) -> Int[np.ndarray, "channel rank 4"]:
+    """The pixels that each point depends on; the whole image where the program does not say.
+
+    Args:
+        site: where the points are.
+        row, column: of each point.
+        image_shape: (row, column, channel).
+
+    Returns:
+        Edges in the order of `EDGES`, the last two exclusive.
+    """
+    boxes = np.empty((*row.shape, 4), np.int32)
+    boxes[:] = (0, 0, *image_shape[:2])
+    if site.receptive_field is not None:
+        for place in np.ndindex(row.shape):
+            boxes[place] = site.receptive_field.box(int(row[place]), int(column[place]))
+    return boxes

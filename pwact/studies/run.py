@@ -186,11 +186,7 @@ class _Study:
 
     def _moved(self, kind: Kind, trained: Trained, site: str, found: Measurements) -> Moved:
         primary = site == self.config.primary_site
-        modes: tuple[str, ...] = ("joint", "channel")
-        if kind.name == MOVED or not primary:
-            modes = ("joint",)
-        elif kind.name == TRAINED:
-            modes = arrangement.MODES
+        modes = arrangement.MODES if primary and kind.name != MOVED else ("joint",)
         decided = measure.moved(
             kind.model,
             trained.variables,

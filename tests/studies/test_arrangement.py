@@ -7,7 +7,7 @@ import pytest
 
 import pwact
 from pwact.studies import arrangement, planted
-from pwact.studies.arrangement import Shuffled, aii, evidence, retained
+from pwact.studies.arrangement import aii, evidence, retained
 from pwact.studies.config import ArrangementRule
 from pwact.studies.inference import resample
 from pwact.studies.verdict import judge
@@ -15,15 +15,25 @@ from pwact.studies.verdict import judge
 SEEDS, IMAGES, PERMUTATIONS = 3, 256, 16
 
 
+def run(network, variables, images, modes, key, permutations=PERMUTATIONS):
+    cut = pwact.probe(network.function, images[:2], variables=network.variables).cut(planted.SITE)
+    return arrangement.measure(
+        jax.jit(arrangement.decisions(cut, modes=modes)),
+        variables,
+        images,
+        map_shape=images.shape[1:],
+        modes=modes,
+        permutations=permutations,
+        key=jax.random.key(key),
+    )
+
+
 def measured(make, modes=("joint",)):
     networks = [make(seed) for seed in range(SEEDS)]
     variables = jax.tree.map(lambda *each: jnp.stack(each), *(each.variables for each in networks))
     images = planted.images(IMAGES, seed=1)
-    cut = pwact.probe(networks[0].function, images[:2], variables=networks[0].variables).cut(planted.SITE)
-    program = jax.jit(arrangement.decisions(cut, modes=modes, permutations=PERMUTATIONS))
-    clean, shuffled = program(variables, images, jax.random.key(2))
-    direct = [network.function(network.variables, images).argmax(-1) for network in networks[:1]]
-    return Shuffled(np.asarray(clean), np.asarray(shuffled)), np.asarray(direct)
+    direct = networks[0].function(networks[0].variables, jnp.asarray(images)).argmax(-1)
+    return run(networks[0], variables, images, modes, 2), np.asarray(direct)
 
 
 def index(result, mode=0):
@@ -40,7 +50,7 @@ def test_shapes_and_clean_decisions(bag):
     result, direct = bag
     assert result.clean.shape == (SEEDS, IMAGES)
     assert result.shuffled.shape == (SEEDS, 3, PERMUTATIONS, IMAGES)
-    assert np.array_equal(result.clean[0], direct[0])
+    assert np.array_equal(result.clean[0], direct)
     assert len(np.unique(result.clean)) == planted.CLASSES
 
 
@@ -74,19 +84,29 @@ def test_gap_at_the_last_map_is_indifferent_by_construction():
         above = staticmethod(lambda v, a, rest: a.mean((1, 2)) @ v["head"]["kernel"])
 
     variables = jax.tree.map(lambda each: each[None], network.variables)
-    program = arrangement.decisions(Cut, modes=("joint", "channel"), permutations=4)
-    clean, shuffled = program(variables, last, jax.random.key(0))
+    modes = ("joint", "channel")
+    orders = arrangement.draw_orders(jax.random.key(0), last.shape, 4, modes)
+    clean, shuffled = arrangement.decisions(Cut, modes=modes)(variables, last, orders)
     assert (np.asarray(shuffled) == np.asarray(clean)[:, None, None]).all()
 
 
 def test_the_key_decides_the_permutations():
     network = planted.reads_arrangement(0)
     images = planted.images(16, seed=1)
-    cut = pwact.probe(network.function, images[:2], variables=network.variables).cut(planted.SITE)
-    program = jax.jit(arrangement.decisions(cut, modes=("joint",), permutations=4))
     variables = jax.tree.map(lambda each: each[None], network.variables)
-    one, again, other = (np.asarray(program(variables, images, jax.random.key(k))[1]) for k in (0, 0, 1))
+    one, again, other = (run(network, variables, images, ("joint",), k, 4).shuffled for k in (0, 0, 1))
     assert np.array_equal(one, again) and not np.array_equal(one, other)
+
+
+def test_images_need_not_fill_the_last_part():
+    network = planted.sums_scores(0)
+    images = planted.images(100, seed=1)
+    variables = jax.tree.map(lambda each: each[None], network.variables)
+    result = run(network, variables, images, ("joint",), 0, 2)
+    assert result.shuffled.shape == (1, 1, 2, 100)
+    assert np.array_equal(
+        result.clean[0], network.function(network.variables, jnp.asarray(images)).argmax(-1)
+    )
 
 
 def test_aii_by_hand():

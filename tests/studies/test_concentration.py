@@ -36,13 +36,29 @@ def test_planted_points_are_counted(k):
     assert np.allclose(got.lorenz, np.clip((share * 64 - (64 - k)) / k, 0, 1), atol=1e-5)
 
 
-def test_the_points_that_count_suffice_and_random_ones_do_not():
+def test_kept_points_against_numpy():
+    """The six points that count are kept and the rest is filled: decisions recomputed in float64."""
     got = checked(measured(6, keep=6), "planted")
-    weights = resample(2, IMAGES, draws=20, seed=0)
-    for fill in range(len(FILLS)):
-        first, random, blob = (kappa(got, order, fill, weights).estimate for order in range(len(ORDERS)))
-        assert first == pytest.approx(1.0)
-        assert random < 0.8 and blob < 0.8
+    variables = planted.contributes_at(6, seed=0).variables
+    images = planted.images(IMAGES, seed=1).astype(np.float64)
+    mask = np.asarray(variables["mask"])
+    last = mask * np.log1p(np.exp(8 * images.mean((1, 2), keepdims=True)))
+    kernel = np.asarray(variables["head"]["kernel"], np.float64)
+    decision = (last.mean((1, 2)) @ kernel).argmax(-1)
+    filled = np.where(mask > 0, last, last.mean((0, 1, 2)))
+    kept = (filled.mean((1, 2)) @ kernel).argmax(-1) == decision
+    nothing = (last.mean((0, 1, 2)) @ kernel).argmax(-1) == decision
+    by, fill = ORDERS.index("contribution"), FILLS.index("dataset mean")
+    assert 0.1 < kept.mean() < 1 and len(np.unique(decision)) > 1
+    assert np.array_equal(got.kept[0, by, fill], kept) and np.array_equal(got.nothing[0, fill], nothing)
+
+
+def test_kappa_by_hand():
+    kept, nothing = np.zeros((2, 3, 2, 8), bool), np.zeros((2, 2, 8), bool)
+    kept[:, 1, 0, :6], nothing[:, 0, :4] = True, True
+    measurement = measured(6, keep=6)._replace(kept=kept, nothing=nothing)
+    got = kappa(measurement, 1, 0, resample(2, 8, draws=20, seed=0))
+    assert got.estimate == pytest.approx((6 / 8 - 4 / 8) / (1 - 4 / 8))
 
 
 def test_the_last_map_is_additive_by_construction():
