@@ -260,7 +260,7 @@ def reciprocal(variables, image):
 def test_an_activation_that_is_not_finite_is_named(sizes):
     own = pwact.probe(reciprocal, jnp.zeros((2, 4, 4, 2)), variables=jnp.ones(()))
     images = np.ones((30, 4, 4, 2))
-    images[26, 0, 0, 0] = images[13, 2, 1, 1] = images[14, 0, 0, 0] = 3.0
+    images[13, 2, 1, 1] = images[[14, 15, 26], 0, 0, 0] = 3.0  # 15 is read first: its label is 0
     with pytest.raises(
         NonFiniteError, match=r"'inverse'; found inf .* dataset index 13, channel 1, at \[2, 1, 1\]"
     ):
