@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -94,8 +95,9 @@ def sweep(
     provenance.check_finite_variables(variables)
     on_device = jax.device_put(variables)
     run = _Run(task, on_device, dataset, batch_size, micro_batch, progress)
-    for load in loads.prefetched(loads.loads(dataset, batch_size)):
-        run.add(load)
+    with contextlib.closing(loads.prefetched(loads.loads(dataset, batch_size))) as images_read:
+        for load in images_read:
+            run.add(load)
     results, order = run.finish()
     return to_tree(
         results,
