@@ -3,7 +3,8 @@
     python benchmarks/seeds.py [--seeds 10] [--rounds 5]
 
 Four ways to train one epoch of every seed, after compilation, in turn within each round so that a busy
-machine is busy for all of them; medians over rounds and their ratio to the separate loops:
+machine is busy for all of them; medians over rounds and their ratio to the separate loops. Where other
+processes take the cores (`load_before`, processes a core) the ratios come closer together.
 
 - `one call`: what `pwact.train.train` does (`pwact.core.backend.seed_plan`);
 - `separate calls`: the same call once for each seed;
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import pathlib
 import platform
 import statistics
@@ -142,6 +144,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     seeds = range(options.seeds)
+    busy = os.getloadavg()[0] / backend.cores()
     measured = [
         measure(split(dataset, seed=0)["train"], seeds, options.rounds) for dataset in (mnist5k(), digits())
     ]
@@ -154,6 +157,7 @@ def main() -> None:
         "cores": backend.cores(),
         "machine": {name: text for name, text in provenance.machine().items() if name != "platform"},
         "processor": platform.machine(),
+        "load_before": round(busy, 2),
         "measured": measured,
     }
     RESULTS.mkdir(exist_ok=True)
