@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -75,10 +76,10 @@ class Probe:
         self._image = image
         self._programs: dict[int, Program] = {}
         self._symbolic: Program | None = None
-        try:
+        batch = _batch_of(image)
+        with contextlib.suppress(NeedsBatchSizeError):
             self._symbolic, self.sites = self._trace(symbolic_batch())
-        except NeedsBatchSizeError:
-            batch = _batch_of(image)
+        if self._symbolic is None:
             self._programs[batch], self.sites = self._trace(batch)
 
     def run(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from jax.extend.core import Jaxpr, JaxprEqn, Var
@@ -17,6 +17,10 @@ from pwact.core.probe.values import variables
 
 Frames = tuple[Any, ...]
 """The scopes around an equation, outermost first. Each call has scope objects of its own."""
+
+
+Readers = Mapping[Var, list[JaxprEqn]]
+"""For each variable the equations that read it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +72,7 @@ def _joined(outer: str, inner: str) -> str:
 
 def candidates(jaxpr: Jaxpr, dependent: Collection[Var]) -> list[Candidate]:
     """Every candidate of a program, in the order in which the values come about."""
-    return [c for c in _walk(jaxpr, dependent, (), Context()) if c.name]
+    return list(_walk(jaxpr, dependent, (), Context()))
 
 
 def path_of(frames: Frames) -> str:
@@ -92,14 +96,19 @@ def path_of(frames: Frames) -> str:
 
 
 def _walk(jaxpr: Jaxpr, dependent: Collection[Var], outer: Frames, context: Context) -> Iterator[Candidate]:
-    readers = defaultdict(list)
+    readers: dict[Var, list[JaxprEqn]] = defaultdict(list)
     for equation in jaxpr.eqns:
         for var in variables(equation.invars):
             readers[var].append(equation)
     endings = _scope_endings(jaxpr, readers, dependent)
+    marks = [equation for equation in jaxpr.eqns if equation.primitive is site_p]
+    returned = Counter(id(scopes(mark)[-1]) for mark in marks if mark.outvars[0] in dependent)
     for index, equation in enumerate(jaxpr.eqns):
         frames = outer + scopes(equation)
-        yield from _of_equation(equation, frames, readers, dependent, context)
+        if equation.primitive is site_p:
+            yield from _of_mark(equation, frames, returned, dependent, context)
+        else:
+            yield from _of_equation(equation, frames, readers, dependent, context)
         for branch, body in enumerate(bodies(equation)):
             inner = frames
             if equation.primitive.name == "cond":
@@ -110,23 +119,31 @@ def _walk(jaxpr: Jaxpr, dependent: Collection[Var], outer: Frames, context: Cont
                 suffix = f"[{place}]" if len(results) > 1 else ""
                 around, call = outer + local, Call.parse(local[-1].name)
                 kind = "function" if call else "scope"
-                operation = call.name if call else "scope"
+                operation = call.name if call else local[-1].name.rpartition(".")[2]
                 yield Candidate(var, path_of(around) + suffix, operation, around[:-1], kind, context, around[-1])
 
 
-def _of_equation(equation, frames, readers, dependent, context) -> Iterator[Candidate]:
-    if equation.primitive is site_p:
-        call = Call.parse(frames[-1].name)
-        kind = "function" if call.kind == "function" else "module"
-        if kind == "module" or equation.outvars[0] in dependent:
-            name = path_of(frames) and path_of(frames) + equation.params["leaf"]
-            yield Candidate(equation.outvars[0], name, equation.params["operation"], frames[:-1], kind, context, frames[-1])
-    elif equation.primitive.name == "name":
+def _of_equation(
+    equation: JaxprEqn, frames: Frames, readers: Readers, dependent: Collection[Var], context: Context
+) -> Iterator[Candidate]:
+    path = path_of(frames)
+    if equation.primitive.name == "name":
         yield Candidate(equation.outvars[0], equation.params["name"], "checkpoint_name", frames, "author", context)
     elif found := named_operation(equation, readers, dependent):
         operation, var = found
-        name = ".".join(filter(None, (path_of(frames), operation)))
-        yield Candidate(var, name, operation, frames, "operation", context)
+        yield Candidate(var, ".".join(filter(None, (path, operation))), operation, frames, "operation", context)
+
+
+def _of_mark(
+    equation: JaxprEqn, frames: Frames, returned: Counter[int], dependent: Collection[Var], context: Context
+) -> Iterator[Candidate]:
+    """What a call returned. A function's only result that depends on the images needs no index."""
+    (var,), own, path = equation.outvars, frames[-1], path_of(frames)
+    is_function = Call.parse(own.name).kind == "function"
+    suffix = "" if is_function and returned[id(own)] == 1 else equation.params["leaf"]
+    if path and (var in dependent or not is_function):
+        kind = "function" if is_function else "module"
+        yield Candidate(var, path + suffix, equation.params["operation"], frames[:-1], kind, context, own)
 
 
 def scopes(equation: JaxprEqn) -> Frames:
@@ -138,7 +155,9 @@ def scopes(equation: JaxprEqn) -> Frames:
     )
 
 
-def _scope_endings(jaxpr, readers, dependent) -> dict[int, list[tuple[Frames, list[Var]]]]:
+def _scope_endings(
+    jaxpr: Jaxpr, readers: Readers, dependent: Collection[Var]
+) -> dict[int, list[tuple[Frames, list[Var]]]]:
     """For each author's scope: after which equation it ends, and the values that leave it."""
     members: dict[tuple[int, ...], list[int]] = defaultdict(list)
     frames_of: dict[tuple[int, ...], Frames] = {}

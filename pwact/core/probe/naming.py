@@ -17,6 +17,10 @@ FIRST = ("input", "output", "module", "author")
 """Kinds whose names do not move when an operation or a function happens to have the same name."""
 
 
+WEIGHTED = ("conv", "dot")
+"""Operations after which a scope that holds just one of them is called."""
+
+
 @dataclasses.dataclass(frozen=True)
 class NamedValue:
     """One value of a program and its names, the first of which is the most specific."""
@@ -108,7 +112,7 @@ def _without_covered(found: Sequence[Candidate]) -> list[Candidate]:
     kept = []
     for candidate in found:
         inner = covered.get(_key((*candidate.frames, candidate.own)))
-        if candidate.kind == "scope" and inner is not None:
+        if candidate.kind == "scope" and inner is not None and inner.operation in WEIGHTED:
             candidate = dataclasses.replace(candidate, operation=inner.operation)
         if id(candidate) not in dropped:
             kept.append(candidate)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 from flax import nnx
 
 from pwact.core.probe.marks import Call, marked_call
@@ -32,7 +33,8 @@ def nnx_function(module: nnx.Module, mode: Mode) -> tuple[Callable[[Any, Any], A
 
     def function(variables: Any, image: Any) -> Any:
         model = nnx.merge(graph, variables)
-        outputs = model(image, **switches)
+        with jax.named_scope(Call("nnx", False, "").label):
+            outputs = model(image, **switches)
         if mode == "evaluation":
             return outputs
         after = dict(nnx.to_flat_state(nnx.state(model)))
