@@ -36,7 +36,12 @@ def test_npz_gives_back_what_numpy_saved(tmp_path):
     dataset = load(str(path))
     np.testing.assert_array_equal(dataset.images, IMAGES)
     np.testing.assert_array_equal(dataset.labels, LABELS)
-    assert (dataset.name, dataset.num_classes) == ("few", 5)
+    assert (npz(path).name, dataset.num_classes) == ("few", 5)
+
+
+def test_the_name_of_what_is_loaded_loads_it_again():
+    dataset = load("bag(size=12, seed=3)")
+    assert load(dataset.name).fingerprint == dataset.fingerprint
 
 
 def test_npz_with_objects_is_refused(tmp_path):
