@@ -16,7 +16,7 @@ class Batch(NamedTuple):
 
     image: Num[Array, "batch row column channel"]
     label: Int[Array, " batch"]
-    index: Int[Array, " batch"]
+    index: Int[Array, " batch"]  # type: ignore[assignment]
     valid: Bool[Array, " batch"]
 
 
@@ -26,8 +26,8 @@ class Observation(NamedTuple):
     `prediction` is the model's own decision. Rows with `valid` false are padding.
     """
 
-    activation: Float[Array, "batch *dims"]
+    activation: Float[Array, "batch ..."]
     label: Int[Array, " batch"]
     prediction: Int[Array, " batch"]
-    index: Int[Array, " batch"]
+    index: Int[Array, " batch"]  # type: ignore[assignment]
     valid: Bool[Array, " batch"]

@@ -18,7 +18,17 @@ def test_calls_nest_and_arguments_are_literals():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "pair(", "1", "a.b()", "pair(open)", "pair(**{'left': 1})", "pair(1 + 1)", "(lambda: 1)()", "pair(*[1])"],
+    [
+        "",
+        "pair(",
+        "1",
+        "a.b()",
+        "pair(open)",
+        "pair(**{'left': 1})",
+        "pair(1 + 1)",
+        "(lambda: 1)()",
+        "pair(*[1])",
+    ],
 )
 def test_anything_else_is_refused(text):
     with pytest.raises(PwactError, match="a call with literal arguments"):

@@ -63,8 +63,8 @@ class Probe:
         sites: the named places, in program order.
         variables: those given, or the module's own.
         mode: "evaluation" or "training".
-        traces: how often the model has been run in Python to read its program. It does not grow with new batch
-            sizes, unless the model asks for the batch size as a number; then each size is traced once.
+        traces: how often the model has been run in Python to read its program. It does not grow with new
+            batch sizes, unless the model asks for the batch size as a number; then each is traced once.
     """
 
     def __init__(self, function: Function, variables: Any, image: Any, mode: Mode):
@@ -192,11 +192,15 @@ class Probe:
             site = self.sites[name]
             if not site.editable:
                 raise PwactError(
-                    "a site that can be edited", f"{name!r}, {site.when}", "edit the value that goes in, or the result"
+                    "a site that can be edited",
+                    f"{name!r}, {site.when}",
+                    "edit the value that goes in, or the result",
                 )
             var = program.names[site.name]
             if var in found:
-                raise PwactError("one edit a site", f"{name!r} and an alias of it", "compose the two functions")
+                raise PwactError(
+                    "one edit a site", f"{name!r} and an alias of it", "compose the two functions"
+                )
             found[var] = _checked(name, edit, var.aval)
         return found
 
@@ -243,7 +247,9 @@ def _check_same(what: str, expected: Any, found: Any) -> None:
     for (place, struct), (other_place, other) in zip(wanted, given, strict=False):
         where, elsewhere = jax.tree_util.keystr(place), jax.tree_util.keystr(other_place)
         if where != elsewhere:
-            raise PwactError(f"{what}{where}", f"{what}{elsewhere}", f"pass {what} like those that were traced")
+            raise PwactError(
+                f"{what}{where}", f"{what}{elsewhere}", f"pass {what} like those that were traced"
+            )
         if struct.shape != other.shape or struct.dtype != other.dtype:
             raise PwactError(
                 f"{what}{where} of {struct.dtype}{list(struct.shape)}",
@@ -252,5 +258,7 @@ def _check_same(what: str, expected: Any, found: Any) -> None:
             )
     if len(wanted) != len(given):
         raise PwactError(
-            f"{what} of {len(wanted)} arrays", f"{len(given)} arrays", "pass what was traced, or probe the model again"
+            f"{what} of {len(wanted)} arrays",
+            f"{len(given)} arrays",
+            "pass what was traced, or probe the model again",
         )

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from jax.extend.core import Jaxpr, JaxprEqn, Var
-from jax.extend.source_info_util import NameStack, new_name_stack
+from jax.extend.source_info_util import new_name_stack
 
 from pwact.core.probe.marks import Call, site_p
 from pwact.core.probe.normal_form import bodies
@@ -58,11 +58,17 @@ class Context:
         """The context in a body of an equation."""
         name, params = equation.primitive.name, equation.params
         if name == "scan":
-            return Context((*self.loops, params["length"]), _joined(self.when, f"scan of {params['length']}"), self.editable)
+            return Context(
+                (*self.loops, params["length"]),
+                _joined(self.when, f"scan of {params['length']}"),
+                self.editable,
+            )
         if name == "while":
             return Context(self.loops, _joined(self.when, "while, last turn"), False)
         if name == "cond":
-            return Context(self.loops, _joined(self.when, f"branch {branch} of {len(params['branches'])}"), self.editable)
+            return Context(
+                self.loops, _joined(self.when, f"branch {branch} of {len(params['branches'])}"), self.editable
+            )
         return self
 
 
@@ -120,7 +126,9 @@ def _walk(jaxpr: Jaxpr, dependent: Collection[Var], outer: Frames, context: Cont
                 around, call = outer + local, Call.parse(local[-1].name)
                 kind = "function" if call else "scope"
                 operation = call.name if call else local[-1].name.rpartition(".")[2]
-                yield Candidate(var, path_of(around) + suffix, operation, around[:-1], kind, context, around[-1])
+                yield Candidate(
+                    var, path_of(around) + suffix, operation, around[:-1], kind, context, around[-1]
+                )
 
 
 def _of_equation(
@@ -128,10 +136,14 @@ def _of_equation(
 ) -> Iterator[Candidate]:
     path = path_of(frames)
     if equation.primitive.name == "name":
-        yield Candidate(equation.outvars[0], equation.params["name"], "checkpoint_name", frames, "author", context)
+        yield Candidate(
+            equation.outvars[0], equation.params["name"], "checkpoint_name", frames, "author", context
+        )
     elif found := named_operation(equation, readers, dependent):
         operation, var = found
-        yield Candidate(var, ".".join(filter(None, (path, operation))), operation, frames, "operation", context)
+        yield Candidate(
+            var, ".".join(filter(None, (path, operation))), operation, frames, "operation", context
+        )
 
 
 def _of_mark(
@@ -139,7 +151,8 @@ def _of_mark(
 ) -> Iterator[Candidate]:
     """What a call returned. A function's only result that depends on the images needs no index."""
     (var,), own, path = equation.outvars, frames[-1], path_of(frames)
-    is_function = Call.parse(own.name).kind == "function"
+    call = Call.parse(own.name)
+    is_function = call is not None and call.kind == "function"
     suffix = "" if is_function and returned[id(own)] == 1 else equation.params["leaf"]
     if path and (var in dependent or not is_function):
         kind = "function" if is_function else "module"
@@ -147,7 +160,7 @@ def _of_mark(
 
 
 def scopes(equation: JaxprEqn) -> Frames:
-    """The scopes that an equation itself carries; marks of transformations (`vmap`) are none, nor an einsum's formula."""
+    """The scopes that an equation itself carries: no transformations (`vmap`), no einsum formulas."""
     return tuple(
         entry
         for entry in equation.source_info.name_stack.stack
@@ -177,7 +190,8 @@ def _scope_endings(
             var
             for index in indices
             for var in jaxpr.eqns[index].outvars
-            if var in dependent and (var in results or any(id(reader) not in inside for reader in readers[var]))
+            if var in dependent
+            and (var in results or any(id(reader) not in inside for reader in readers[var]))
         ]
         endings[indices[-1]].append((frames_of[key], leaving))
     for ended in endings.values():

@@ -102,13 +102,15 @@ def split(jaxpr: Jaxpr, site: Var, images: Sequence[Var]) -> Split:
     jaxpr = _opened(jaxpr, site)
     after = dependents(jaxpr, [site])
     carrying = dependents(jaxpr, images) - after
-    above = [e for e in needed(jaxpr, set(variables(jaxpr.outvars)), [site]) if not after.isdisjoint(e.outvars)]
+    above = [
+        e for e in needed(jaxpr, set(variables(jaxpr.outvars)), [site]) if not after.isdisjoint(e.outvars)
+    ]
     definitions = {var: equation for equation in jaxpr.eqns for var in equation.outvars}
     crossing = [atom for equation in above for atom in equation.invars] + list(jaxpr.outvars)
     rest: dict[Var, None] = {}
     for var in variables(crossing):
         while (definition := definitions.get(var)) is not None and _widens(definition):
-            (var,) = definition.invars
+            (var,) = variables(definition.invars)
         if var in carrying:
             rest[var] = None
     return Split(jaxpr, site, tuple(rest))

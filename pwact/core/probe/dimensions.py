@@ -23,7 +23,7 @@ def concrete(size: Any, batch: int) -> int:
         (6, 5)
     """
     # The only evaluation of a symbolic size that jax 0.10 and 0.11 have.
-    return int(size._evaluate({SYMBOL: batch})) if is_symbolic_dim(size) else size
+    return int(size._evaluate({SYMBOL: batch})) if is_symbolic_dim(size) else size  # type: ignore[dict-item]
 
 
 def batch_axis(shape: tuple[Any, ...], batch: Any) -> int | None:
@@ -35,7 +35,9 @@ def batch_axis(shape: tuple[Any, ...], batch: Any) -> int | None:
         (1, None)
     """
     symbolic = is_symbolic_dim(batch)
-    return next((i for i, size in enumerate(shape) if is_symbolic_dim(size) == symbolic and size == batch), None)
+    return next(
+        (i for i, size in enumerate(shape) if is_symbolic_dim(size) == symbolic and size == batch), None
+    )
 
 
 def batch_from(size: Any, found: int) -> int | None:

@@ -126,7 +126,9 @@ def _bind(equation: JaxprEqn, values: list[Any]) -> Sequence[Any]:
     return results if equation.primitive.multiple_results else [results]
 
 
-def _scan(emission: Emission, equation: JaxprEqn, values: list[Any], captures: list[Var]) -> tuple[list, Values]:
+def _scan(
+    emission: Emission, equation: JaxprEqn, values: list[Any], captures: list[Var]
+) -> tuple[list, Values]:
     params = equation.params
     (body,) = bodies(equation)
     constants, start, xs = _split(values, params["num_consts"], params["num_carry"])
@@ -141,7 +143,9 @@ def _scan(emission: Emission, equation: JaxprEqn, values: list[Any], captures: l
     return [*carry, *ys], dict(zip(captures, stacked, strict=True))
 
 
-def _while(emission: Emission, equation: JaxprEqn, values: list[Any], captures: list[Var]) -> tuple[list, Values]:
+def _while(
+    emission: Emission, equation: JaxprEqn, values: list[Any], captures: list[Var]
+) -> tuple[list, Values]:
     params = equation.params
     (body,) = bodies(equation)
     test_constants, constants, start = _split(values, params["cond_nconsts"], params["body_nconsts"])
@@ -158,7 +162,9 @@ def _while(emission: Emission, equation: JaxprEqn, values: list[Any], captures: 
     return results, dict(zip(captures, last, strict=True))
 
 
-def _cond(emission: Emission, equation: JaxprEqn, values: list[Any], captures: list[Var]) -> tuple[list, Values]:
+def _cond(
+    emission: Emission, equation: JaxprEqn, values: list[Any], captures: list[Var]
+) -> tuple[list, Values]:
     index, *operands = values
     owned = [[var for var in captures if var in set(variables_of(body))] for body in bodies(equation)]
 

@@ -14,14 +14,14 @@ from pwact.core.probe.modes import SWITCHES, Mode, check_callable_with_image, sw
 from pwact.errors import PwactError
 
 
-def linen_function(module: nn.Module, mode: Mode) -> Callable[[Any, Any], Any]:
+def linen_function(module: Any, mode: Mode) -> Callable[[Any, Any], Any]:
     """The module as `function(variables, image)`; in training mode it returns (outputs, new variables)."""
     fields = {
         name: SWITCHES[name] == mode for name in SWITCHES if isinstance(getattr(module, name, 0), bool | None)
     }
     module = module.clone(**fields) if fields else module
-    switches = switches_of(type(module).__call__, mode)  # type: ignore[operator]
-    check_callable_with_image(module.__call__, switches, type(module).__name__)  # type: ignore[operator]
+    switches = switches_of(type(module).__call__, mode)
+    check_callable_with_image(module.__call__, switches, type(module).__name__)
 
     def function(variables: Any, image: Any) -> Any:
         if mode == "evaluation":

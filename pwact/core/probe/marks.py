@@ -68,7 +68,9 @@ def marked(outputs: Any, operation: str) -> Any:
     return jax.tree_util.tree_unflatten(
         treedef,
         [
-            site_p.bind(leaf, operation=operation, leaf=leaf_suffix(path)) if isinstance(leaf, jax.Array) else leaf
+            site_p.bind(leaf, operation=operation, leaf=leaf_suffix(path))
+            if isinstance(leaf, jax.Array)
+            else leaf
             for path, leaf in leaves
         ],
     )
@@ -79,7 +81,8 @@ def leaf_suffix(path: Sequence[Any]) -> str:
 
     Example:
         >>> import jax
-        >>> [leaf_suffix(path) for path, _ in jax.tree_util.tree_leaves_with_path({"a": 1.0, "b": (2.0, 3.0)})]
+        >>> leaves = jax.tree_util.tree_leaves_with_path({"a": 1.0, "b": (2.0, 3.0)})
+        >>> [leaf_suffix(path) for path, _ in leaves]
         ['[a]', '[b][0]', '[b][1]']
     """
     return "".join(f"[{jax.tree_util.keystr((key,), simple=True)}]" for key in path)

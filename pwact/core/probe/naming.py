@@ -93,7 +93,9 @@ def _without_hidden(found: Sequence[Candidate]) -> list[Candidate]:
         candidate
         for candidate in found
         if candidate.kind in FIRST
-        or not any(hides(candidate.frames[:depth], candidate.kind) for depth in range(1, len(candidate.frames) + 1))
+        or not any(
+            hides(candidate.frames[:depth], candidate.kind) for depth in range(1, len(candidate.frames) + 1)
+        )
     ]
 
 

@@ -47,6 +47,6 @@ def _marked_class(base: type, path: tuple[Any, ...]) -> type:
     call = Call("nnx", base.__module__.startswith("flax."), ".".join(map(str, path)))
 
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return marked_call(call, base.__name__, base.__call__, self, *args, **kwargs)  # type: ignore[operator]
+        return marked_call(call, base.__name__, base.__call__, self, *args, **kwargs)
 
     return type(base.__name__, (base,), {"__call__": __call__, "__module__": base.__module__})

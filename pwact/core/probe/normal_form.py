@@ -49,7 +49,9 @@ def bodies(equation: JaxprEqn) -> tuple[ClosedJaxpr, ...]:
     if equation.primitive.name not in STRUCTURED:
         return ()
     params = equation.params
-    found = params.get("branches") or (params.get("body_jaxpr") or params.get("call_jaxpr") or params["jaxpr"],)
+    found = params.get("branches") or (
+        params.get("body_jaxpr") or params.get("call_jaxpr") or params["jaxpr"],
+    )
     return tuple(body if isinstance(body, ClosedJaxpr) else ClosedJaxpr(body, ()) for body in found)
 
 
@@ -74,7 +76,9 @@ def _normal_body(body: ClosedJaxpr) -> ClosedJaxpr:
     return ClosedJaxpr(body.jaxpr.replace(constvars=[], invars=invars, outvars=outvars, eqns=equations), ())
 
 
-def _write(body: ClosedJaxpr, args: Sequence[Atom], stack: NameStack, equations: list[JaxprEqn]) -> list[Atom]:
+def _write(
+    body: ClosedJaxpr, args: Sequence[Atom], stack: NameStack, equations: list[JaxprEqn]
+) -> list[Atom]:
     """Append the equations of `body` to `equations` and return its results."""
     env: dict[Var, Atom] = dict(zip(body.jaxpr.invars, args, strict=True))
     for var, value in zip(body.jaxpr.constvars, body.consts, strict=True):
@@ -91,7 +95,8 @@ def _write(body: ClosedJaxpr, args: Sequence[Atom], stack: NameStack, equations:
         scope = scope.extend(call.label) if call else scope
         source = equation.source_info.replace(name_stack=scope)
         if _is_plain_call(equation):
-            results = _write(*bodies(equation), invars, scope, equations)
+            (body_of_call,) = bodies(equation)
+            results = _write(body_of_call, invars, scope, equations)
         else:
             results = [Var(var.aval) for var in equation.outvars]
             params = _with_normal_bodies(equation)
@@ -159,7 +164,8 @@ class _Inlined:
     def scope_of(self, equation: JaxprEqn) -> NameStack:
         """A scope for the call, the same for each of its equations; empty outside such calls."""
         traceback = equation.source_info.traceback
-        codes, places = traceback.raw_frames() if traceback else ([], [])
+        frames: Any = traceback.raw_frames() if traceback else ([], [])
+        codes, places = frames
         depths = [depth for depth, code in enumerate(codes) if code.co_filename in FUNCTION_FILES]
         if not depths:
             self.call = None

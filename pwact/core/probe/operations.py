@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from jax.extend.core import JaxprEqn, Literal, Var
@@ -57,10 +56,16 @@ def _is_zero(equation: JaxprEqn) -> bool:
 
 def _is_global(equation: JaxprEqn) -> bool:
     """Whether a reduction leaves one number for each image and channel of a map."""
-    return equation.invars[0].aval.ndim == 4 and len(equation.params["axes"]) == 2 and 0 not in equation.params["axes"]
+    return (
+        equation.invars[0].aval.ndim == 4
+        and len(equation.params["axes"]) == 2
+        and 0 not in equation.params["axes"]
+    )
 
 
-def _sum_or_mean(name: str, result: Var, readers: Mapping[Var, list[JaxprEqn]], dependent: Collection[Var]) -> tuple[str, Var]:
+def _sum_or_mean(
+    name: str, result: Var, readers: Mapping[Var, list[JaxprEqn]], dependent: Collection[Var]
+) -> tuple[str, Var]:
     total, average = POOLS[name]
     following = readers.get(result, [])
     if len(following) == 1 and following[0].primitive.name in ("div", "mul"):

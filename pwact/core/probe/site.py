@@ -73,7 +73,9 @@ class Sites(Mapping[str, Site]):
 
     def __init__(self, sites: Iterable[Site]):
         self._sites = {site.name: site for site in sites}
-        self._by_any_name = {name: site for site in self._sites.values() for name in (site.name, *site.aliases)}
+        self._by_any_name = {
+            name: site for site in self._sites.values() for name in (site.name, *site.aliases)
+        }
 
     def __getitem__(self, name: str) -> Site:
         if name in self._by_any_name:

@@ -44,7 +44,11 @@ def _inner_dependents(equation: JaxprEqn, body: Jaxpr, seeds: set[Var]) -> set[V
         carries = carries[: equation.params["num_carry"]]
     while True:
         found = dependents(body, seeds)
-        fed = {into for into, out in zip(carries, body.outvars, strict=False) if out in set(variables([out])) and out in found}
+        fed = {
+            into
+            for into, out in zip(carries, body.outvars, strict=False)
+            if out in set(variables([out])) and out in found
+        }
         if fed <= seeds:
             return found
         seeds = seeds | fed
@@ -68,7 +72,11 @@ def carriers(jaxpr: Jaxpr) -> dict[Var, Var]:
             if equation.primitive.name in TRANSPARENT:
                 inner_uses = _uses(body.jaxpr)
                 for result, outvar in zip(body.jaxpr.outvars, equation.outvars, strict=True):
-                    if not isinstance(result, Literal) and inner_uses[result] == 1 and result not in body.jaxpr.invars:
+                    if (
+                        not isinstance(result, Literal)
+                        and inner_uses[result] == 1
+                        and result not in body.jaxpr.invars
+                    ):
                         found[result] = outvar
     return found
 

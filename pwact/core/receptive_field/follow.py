@@ -53,7 +53,10 @@ class Fields:
             for view, (low, high) in zip(views, seen, strict=True)
         ]
         size, stride, offset = zip(*windows, strict=True)
-        return ReceptiveField(size, stride, offset, tuple(seen), tuple(self.shape[axis] for axis in self._axes()))
+        (rows, columns) = seen
+        return ReceptiveField(
+            size, stride, offset, (rows, columns), tuple(self.shape[axis] for axis in self._axes())
+        )
 
     def is_map(self, var: Var) -> bool:
         """Whether a value of rank 4 is [batch, row, column, channel], as far as the program says."""
@@ -160,7 +163,9 @@ def _unknown(value: Value) -> Value:
 
 
 _BODIES: dict[str, Callable[[Fields, JaxprEqn, Sequence[Value]], list[Any]]] = {
-    **dict.fromkeys(("jit", "closed_call", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call"), _call),
+    **dict.fromkeys(
+        ("jit", "closed_call", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call"), _call
+    ),
     "cond": _cond,
     "scan": _scan,
 }

@@ -25,7 +25,11 @@ def each(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
 
 def broadcast_in_dim(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
     old, new = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
-    places = {axis: place for axis, place in enumerate(equation.params["broadcast_dimensions"]) if old[axis] == new[place]}
+    places = {
+        axis: place
+        for axis, place in enumerate(equation.params["broadcast_dimensions"])
+        if old[axis] == new[place]
+    }
     return [_moved(values[0], places)]
 
 
@@ -39,7 +43,10 @@ def squeeze(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
 
 def reduction(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
     operand, axes = equation.invars[0].aval, equation.params["axes"]
-    return [_moved(_spread(value, axes, operand.shape), _without(operand.ndim, axes)) for value in values[: len(equation.outvars)]]
+    return [
+        _moved(_spread(value, axes, operand.shape), _without(operand.ndim, axes))
+        for value in values[: len(equation.outvars)]
+    ]
 
 
 def cumulative(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
@@ -62,7 +69,10 @@ def concatenate(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
     result = united(shifted, shape)
     different = any(value != result for value in shifted)
     # A window that moves along the axis in other steps than its neighbours' cannot be said in one stride.
-    moving = [any(value is not None and axis in value[i].strides for value in shifted) for i in range(len(result or ()))]
+    moving = [
+        any(value is not None and axis in value[i].strides for value in shifted)
+        for i in range(len(result or ()))
+    ]
     if result is None or not different:
         return [result]
     return [
@@ -226,7 +236,9 @@ def _groups(old: Shape, new: Shape) -> Any:
     while i < len(old) or j < len(new):
         first, second = [i] if i < len(old) else [], [j] if j < len(new) else []
         i, j = i + len(first), j + len(second)
-        while (a := np.prod([old[axis] for axis in first], dtype=int)) != (b := np.prod([new[axis] for axis in second], dtype=int)):
+        while (a := np.prod([old[axis] for axis in first], dtype=int)) != (
+            b := np.prod([new[axis] for axis in second], dtype=int)
+        ):
             if a < b:
                 first.append(i)
                 i += 1
@@ -239,7 +251,8 @@ def _groups(old: Shape, new: Shape) -> Any:
 def _reshaped(view: View, old: Shape, new: Shape, groups: Sequence[tuple[list[int], list[int]]]) -> View:
     """The view after a reshape, from where each entry's window begins before and after it."""
     strides: dict[int, int] = {}
-    offset, size, loose = view.offset, view.size, set()
+    loose: set[int] = set()
+    offset, size = view.offset, view.size
     for first, second in groups:
         if view.loose.intersection(first):
             loose.update(axis for axis in second if new[axis] > 1)
@@ -272,7 +285,9 @@ UNARY_AND_BINARY = """
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(UNARY_AND_BINARY, elementwise),
-    **dict.fromkeys(("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or"), reduction),
+    **dict.fromkeys(
+        ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or"), reduction
+    ),
     **dict.fromkeys(("argmax", "argmin"), reduction),
     **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"), cumulative),
     **dict.fromkeys(("reduce_window_sum", "reduce_window_max", "reduce_window_min"), reduce_window),

@@ -87,7 +87,12 @@ def union(first: View, second: View, shape: Shape) -> View:
         return dataclasses.replace(first, strides={**first.strides, **second.strides}, known=False)
     for fixed, other in ((first, second), (second, first)):
         low, high = other.hull(shape)
-        if not fixed.strides and not fixed.loose and fixed.hull(shape)[0] <= low and high <= fixed.hull(shape)[1]:
+        if (
+            not fixed.strides
+            and not fixed.loose
+            and fixed.hull(shape)[0] <= low
+            and high <= fixed.hull(shape)[1]
+        ):
             return fixed
     for axis in {*first.strides, *second.strides}:
         if first.strides.get(axis) != second.strides.get(axis):
