@@ -40,7 +40,7 @@ def compiler_options() -> dict[str, str]:
 def micro_batches(bytes_per_image: int, largest: int, limit: int) -> list[int]:
     """The numbers of images worth computing on at once, the best guess first.
 
-    On CPU the largest activation of a micro-batch should fill the cores' second-level caches, on an
+    On CPU the largest activation of a micro-batch takes twice the cores' second-level caches, on an
     accelerator all activations together a fixed part of its memory. Around that guess lie the others.
 
     Args:
@@ -56,7 +56,7 @@ def micro_batches(bytes_per_image: int, largest: int, limit: int) -> list[int]:
         [32, 16, 8]
     """
     cpu = jax.default_backend() == "cpu"
-    guess = cache_bytes() / max(largest, 1) if cpu else DEVICE_BYTES / max(bytes_per_image, 1)
+    guess = 2 * cache_bytes() / max(largest, 1) if cpu else DEVICE_BYTES / max(bytes_per_image, 1)
     most = math.ceil(limit / ROWS) * ROWS
     base = min(2 ** round(math.log2(min(max(guess, 1), 1024))), most)
     return [size for size in (base, base // 2, base * 2, base // 4) if 1 <= size <= most]

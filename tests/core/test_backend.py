@@ -30,9 +30,9 @@ def test_accelerators_get_no_option_of_the_cpu(fresh, monkeypatch):
 def test_micro_batches_are_around_the_cache(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     monkeypatch.setattr(backend, "cache_bytes", lambda: 2 << 20)
-    assert backend.micro_batches(1 << 20, 128 << 10, 10_000) == [16, 8, 32, 4]
+    assert backend.micro_batches(1 << 20, 128 << 10, 10_000) == [32, 16, 64, 8]
     assert backend.micro_batches(1 << 20, 128 << 10, 10) == [16, 8, 4]
-    assert backend.micro_batches(1 << 30, 1 << 30, 10) == [1, 2]
+    assert backend.micro_batches(1 << 30, 1 << 31, 10) == [1, 2]
 
 
 def test_cache_is_a_sensible_size():
