@@ -286,5 +286,5 @@ def evidence(
         refute=[verdict.upper(name, "refute", kept, rule.retained_refute, level=level, strict=True)],
         controls=controls,
         seeds=aii_s.seeds,
-        how=HOW,
+        how=f"{HOW} {inference.HOW}",
     )

@@ -8,9 +8,9 @@ import numpy as np
 import xarray as xr
 
 from pwact.studies import arrangement
-from pwact.studies.concentration import FILLS, ORDERS, Concentration
+from pwact.studies.concentration import FILLS, ORDERS
 from pwact.studies.fills import kappa
-from pwact.studies.judging import Moved
+from pwact.studies.judging import Measurements
 from pwact.train.trained import Trained
 
 WORDS = {
@@ -38,63 +38,100 @@ def curves(networks: Mapping[str, Trained]) -> xr.Dataset:
     return _worded(joined.transpose("network", "seed", "epoch", "split"))
 
 
-def moved(found: Mapping[str, Mapping[str, Moved]], classes: int) -> xr.Dataset:
-    """Agreement (network, seed, site, mode) and the indices (network, seed, site) of every network.
+def moved(found: Measurements, primary: str) -> xr.Dataset:
+    """P1: indices (network, seed, site) and what they are made of.
 
     Args:
-        found: network -> site -> decisions.
-        classes: number of classes.
+        found: everything measured.
+        primary: the site whose agreement is kept for every image.
+
+    Returns:
+        `agreement` (network, seed, site, mode), `chance` and the indices (network, seed, site),
+        `agreement_by_image` (network, seed, mode, image) at the primary site, and `place` (network, image)
+        of the images in the whole dataset; NaN where something was not measured.
     """
-    sites = list(dict.fromkeys(site for each in found.values() for site in each))
-    seeds = max(len(decided.clean) for each in found.values() for _, decided in each.values())
-    shape = (len(found), seeds, len(sites), len(arrangement.MODES))
-    agreement, index = np.full(shape, np.nan), np.full(shape, np.nan)
-    for row, each in enumerate(found.values()):
-        for site, (modes, decided) in each.items():
-            for place, mode in enumerate(modes):
-                at = (row, slice(None), sites.index(site), arrangement.MODES.index(mode))
-                agreement[at] = decided.agreement[:, place].mean(1)
-                index[at] = arrangement.by_seed(decided.agreement[:, place], decided.clean, classes)
+    sites = list(dict.fromkeys(site for each in found.moved.values() for site in each))
+    first = next(iter(found.moved.values()))[primary].decided
+    images = max(len(sample.place) for sample in found.samples.values())
+    shape = (len(found.moved), len(first.clean), len(sites))
+    agreement, index = (np.full((*shape, len(arrangement.MODES)), np.nan) for _ in range(2))
+    chance = np.full(shape, np.nan)
+    by_image = np.full((*shape[:2], len(arrangement.MODES), images), np.nan, np.float32)
+    for row, each in enumerate(found.moved.values()):
+        for site, one in each.items():
+            at = (row, slice(None), sites.index(site))
+            shares = np.eye(found.classes)[one.decided.clean].mean(1)
+            chance[at] = (shares**2).sum(1)
+            for mode in one.modes:
+                column, values = arrangement.MODES.index(mode), one.agreement(mode)
+                agreement[*at, column] = values.mean(1)
+                index[*at, column] = arrangement.by_seed(values, one.decided.clean, found.classes)
+                if site == primary:
+                    by_image[row, :, column, : values.shape[1]] = values
     dims = ("network", "seed", "site")
     indices = {
         name: (dims, index[..., arrangement.MODES.index(mode)]) for mode, name in INDEX_OF_MODE.items()
     }
     return _worded(
         xr.Dataset(
-            {"agreement": ((*dims, "mode"), agreement), **indices},
-            {"network": list(found), "site": sites, "mode": list(arrangement.MODES)},
+            {
+                "agreement": ((*dims, "mode"), agreement),
+                "chance": (dims, chance),
+                **indices,
+                "agreement_by_image": (("network", "seed", "mode", "image"), by_image),
+                "place": (("network", "image"), _places(found, list(found.moved), images)),
+            },
+            {"network": list(found.moved), "site": sites, "mode": list(arrangement.MODES)},
         )
     )
 
 
-def concentrated(found: Mapping[str, Concentration]) -> xr.Dataset:
-    """Gini, Hoyer and k90/P (network, seed, image), Lorenz curves, and the causal check's kappa.
+def concentrated(found: Measurements) -> xr.Dataset:
+    """P4: Gini, Hoyer and k90/P (network, seed, image), Lorenz curves, and the causal check's kappa.
 
     Args:
-        found: by network, all with as many seeds, images and points.
+        found: everything measured.
+
+    Returns:
+        `gini`, `hoyer`, `k90` with NaN for an image without positive contribution, `lorenz`
+        (network, seed, quantile), `kappa` (network, seed, order, fill), and `place` (network, image).
     """
-    image, networks = ("network", "seed", "image"), list(found)
-    shares = next(iter(found.values())).lorenz.shape[1]
+    measured = found.concentrated
+    images = max(np.shape(each.gini)[1] for each in measured.values())
 
     def stacked(name: str) -> np.ndarray:
-        return np.stack([np.asarray(getattr(each, name)) for each in found.values()])
+        tables = [np.asarray(getattr(each, name), np.float32) for each in measured.values()]
+        missing = ((0, 0), (0, images))
+        return np.stack([np.pad(t, missing, constant_values=np.nan)[:, :images] for t in tables])
 
-    kept = kappa(stacked("kept").mean(-1), stacked("nothing").mean(-1)[:, :, None])
+    kept = np.stack([np.mean(each.kept, -1) for each in measured.values()])
+    nothing = np.stack([np.mean(each.nothing, -1) for each in measured.values()])
+    lorenz = np.stack([np.asarray(each.lorenz) for each in measured.values()])
     return _worded(
         xr.Dataset(
             {
-                **{name: (image, stacked(name)) for name in ("gini", "hoyer", "k90")},
-                "lorenz": (("network", "seed", "quantile"), stacked("lorenz")),
-                "kappa": (("network", "seed", "order", "fill"), kept),
+                **{name: (("network", "seed", "image"), stacked(name)) for name in ("gini", "hoyer", "k90")},
+                "lorenz": (("network", "seed", "quantile"), lorenz),
+                "kappa": (("network", "seed", "order", "fill"), kappa(kept, nothing[:, :, None])),
+                "place": (("network", "image"), _places(found, list(measured), images)),
             },
             {
-                "network": networks,
-                "quantile": np.linspace(0, 1, shares),
+                "network": list(measured),
+                "quantile": np.linspace(0, 1, lorenz.shape[-1]),
                 "order": list(ORDERS),
                 "fill": list(FILLS),
             },
         )
     )
+
+
+def _places(found: Measurements, names: list[str], images: int) -> np.ndarray:
+    """Where each measured image stands in the whole dataset; -1 where there are fewer."""
+    places = np.full((len(names), images), -1, np.int32)
+    for row, name in enumerate(names):
+        own = found.samples[found.split[name]].place
+        places[row, : len(own)] = own
+    return places
 
 
 def _worded(dataset: xr.Dataset) -> xr.Dataset:

@@ -220,4 +220,4 @@ def evidence(
             verdict.lower(name, "support", above, rule.difference_support, level=level, strict=True)
         )
         refute.append(verdict.upper(name, "refute", above, rule.difference_refute, level=level))
-    return Evidence("P4", "B", TITLE, support, refute, controls, gini.seeds, HOW)
+    return Evidence("P4", "B", TITLE, support, refute, controls, gini.seeds, f"{HOW} {inference.HOW}")

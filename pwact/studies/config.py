@@ -146,7 +146,7 @@ class StudyConfig:
     def primary_block(self) -> int:
         """The block whose relative depth, 1/L to 1, is nearest to `depth`; of two, the earlier."""
         blocks = len(self.widths)
-        return min(range(blocks), key=lambda place: abs((place + 1) / blocks - self.depth))
+        return min(range(blocks), key=lambda place: round(abs((place + 1) / blocks - self.depth), 9))
 
     @property
     def primary_site(self) -> str:

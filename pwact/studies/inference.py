@@ -12,6 +12,13 @@ from scipy import special, stats
 from pwact.errors import PwactError
 from pwact.records import Interval
 
+HOW = (
+    "Intervals: hierarchical bootstrap; every draw takes seeds, then images, with replacement, and all "
+    "its seeds share its images, because all networks saw the same; percentiles widened for the number of"
+    " seeds. p-values invert them: of a support, the largest of its criteria; of a refutation, the least "
+    "times their number; Holm over the predictions."
+)
+
 
 class Resamples(NamedTuple):
     """How often each seed and each image was drawn, as weights that sum to 1 in every draw.
@@ -147,18 +154,20 @@ def interval(
         level: two-sided level of confidence.
 
     Returns:
-        The interval; all NaN when the statistic is undefined in the data or in any draw.
+        The interval. A draw in which the statistic is undefined counts as beyond both ends; a bound that
+        is then not finite is NaN.
 
     Example:
         >>> many = interval(0.5, np.linspace(0, 1, 1001), seeds=10_000, level=0.9)
         >>> round(many.low, 3), round(many.high, 3)
-        (0.05, 0.95)
+        (0.049, 0.951)
     """
-    if not (np.isfinite(estimate) and np.isfinite(draws).all()):
-        return Interval(np.nan, np.nan, np.nan, level)
     tail = tail_share(level, seeds)
+    known = np.isfinite(draws)
     # Weighted sums carry rounding of 1e-15, which must not decide on which side of a threshold 1 lies.
-    low, high = np.quantile(draws, [tail, 1 - tail]).round(12).tolist()
+    low = float(np.quantile(np.where(known, draws, -np.inf), tail, method="lower").round(12))
+    high = float(np.quantile(np.where(known, draws, np.inf), 1 - tail, method="higher").round(12))
+    low, high = (bound if np.isfinite(bound) else np.nan for bound in (low, high))
     return Interval(round(float(estimate), 12), low, high, level)
 
 
@@ -176,8 +185,8 @@ def tail_share(level: float, seeds: int) -> float:
 def p_value(draws: Float[np.ndarray, " draw"], threshold: float, *, above: bool, seeds: int) -> float:
     """Two-sided p-value that matches `interval`: p <= 1 - level where the interval clears the threshold.
 
-    With `h` the share of draws on the wrong side of the threshold (at least one draw is counted),
-    `p = 2 T_{S-1}(Phi^-1(h) sqrt((S-1)/S))`, at most 1.
+    With `h` the share of draws on the wrong side of the threshold (undefined draws are; one more than
+    were found is counted), `p = 2 T_{S-1}(Phi^-1(h) sqrt((S-1)/S))`, at most 1.
 
     Args:
         draws: the statistic in every bootstrap draw.
@@ -186,16 +195,14 @@ def p_value(draws: Float[np.ndarray, " draw"], threshold: float, *, above: bool,
         seeds: number of networks, at least 2.
 
     Returns:
-        The p-value; 1 when the statistic is undefined in any draw.
+        The p-value.
 
     Example:
         >>> p_value(np.linspace(0, 1, 1001), 0.05, above=True, seeds=10_000) < 0.11
         True
     """
-    if not np.isfinite(draws).all():
-        return 1.0
-    wrong = np.count_nonzero(draws <= threshold if above else draws >= threshold)
-    share = (wrong + 1) / (len(draws) + 1)
+    right = np.count_nonzero(draws > threshold if above else draws < threshold)
+    share = (len(draws) - right + 1) / (len(draws) + 1)
     quantile = special.ndtri(share) * np.sqrt((seeds - 1) / seeds)
     return float(min(1.0, 2 * stats.t.cdf(quantile, seeds - 1)))
 

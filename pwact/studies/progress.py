@@ -14,7 +14,7 @@ class Progress:
 
     Example:
         >>> seen = []
-        >>> progress = Progress({"a": 1, "b": 3}, lambda stage, done: seen.append((stage, done)))
+        >>> progress = Progress({"a": 1.0, "b": 3.0}, lambda stage, done: seen.append((stage, done)))
         >>> progress("a"); progress("b"); progress("b", 0.5)
         >>> seen
         [('a', 0.0), ('b', 0.25), ('b', 0.625)]
@@ -24,9 +24,9 @@ class Progress:
         self._weights = dict(weights)
         self._report = report
 
-    def __call__(self, stage: str, share: float = 0.0) -> None:
-        """Say how much of a stage is done; the stages before it are."""
+    def __call__(self, stage: str, share: float = 0.0, words: str | None = None) -> None:
+        """Say how much of a stage is done, in other words than its name if given; those before it are."""
         before = list(self._weights)[: list(self._weights).index(stage)]
         done = sum(self._weights[name] for name in before) + share * self._weights[stage]
         if self._report is not None:
-            self._report(stage, done / sum(self._weights.values()))
+            self._report(words or stage, done / sum(self._weights.values()))

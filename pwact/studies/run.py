@@ -15,6 +15,7 @@ from pwact.core.provenance import machine, variables_hash
 from pwact.core.results import save_results
 from pwact.data import load, split
 from pwact.data.dataset import ArrayDataset, Dataset
+from pwact.errors import PwactError
 from pwact.records import StudyRecord, write_record
 from pwact.studies import arrangement, arrays, measure, networks, pictures, synthetic, verdict, words
 from pwact.studies.config import StudyConfig, preset
@@ -74,6 +75,10 @@ def run_study(
     folder = Path(folder)
     check_free(folder, overwrite=overwrite)
     whole = load(given.dataset)
+    if whole.num_classes < 2:
+        raise PwactError(
+            "two classes or more", f"{whole.num_classes} in {whole.name!r}", "use another dataset"
+        )
     try:
         with whole_folder(folder, overwrite=overwrite) as partial:
             return _Study(given, whole, partial, progress).run()
@@ -103,14 +108,13 @@ class _Study:
         calibrated, on_synthetic = synthetic.calibrate(
             self.config, lambda stage, share: self.progress(STAGES[stage], share)
         )
-        admissible = [each.admissible for each in calibrated]
-        self.progress(STAGES["planted"], 1.0)
+        self.progress(STAGES["planted"], 1.0, words.calibrated(calibrated))
         fitted = {kind.name: self._fit(kind) for kind in self.kinds}
         found = self._measure({name: trained for name, (trained, _) in fitted.items()})
         self.progress("verdicts")
         verdicts = verdict.judge(
             [arrangement_evidence(found, self.config), concentration_evidence(found, self.config)],
-            admissible=admissible,
+            admissible=[each.admissible for each in calibrated],
             level=self.config.level,
             minimum_seeds=self.config.minimum_seeds,
         )
@@ -223,8 +227,8 @@ class _Study:
         nodes = {
             "/": xr.Dataset(attrs={"title": words.title(self.whole.name), "preset": self.config.preset}),
             "/curves": arrays.curves(fitted),
-            "/p1": arrays.moved(found.moved, found.classes),
-            "/p4": arrays.concentrated(found.concentrated),
+            "/p1": arrays.moved(found, self.config.primary_site),
+            "/p4": arrays.concentrated(found),
         }
         return xr.DataTree.from_dict(nodes | shown)
 
@@ -256,4 +260,4 @@ class _Study:
             weights[f"training: {kind.name}"] = (epochs + 0.2) * again
         for kind in self.kinds:
             weights[f"measuring: {kind.name}"] = again * len(self._sites(kind))
-        return {**weights, "verdicts": 1, "maps and strongest images": 2, "writing": 1}
+        return {**weights, "verdicts": 1.0, "maps and strongest images": 2.0, "writing": 1.0}

@@ -52,12 +52,17 @@ def summary(
         One sentence or two a line.
     """
     lines = [_verdict(verdict) for verdict in verdicts]
-    lines.append("Calibration: " + "; ".join(_calibration(each) for each in calibration) + ".")
+    lines.append(calibrated(calibration))
     judged, accuracy = networks[0].name.capitalize(), _percent(networks[0].accuracy)
     lines.append(f"{judged} networks reach {accuracy} on held-out images of {dataset}.")
     total = sum(network.seeds for network in networks)
     lines.append(f"{total} networks of {len(networks)} kinds in {_clock(seconds)}.")
     return lines
+
+
+def calibrated(calibration: Sequence[Calibration]) -> str:
+    """One line on which metrics may give a verdict."""
+    return "Calibration: " + "; ".join(_calibration(each) for each in calibration) + "."
 
 
 def _verdict(verdict: Verdict) -> str:

@@ -57,7 +57,7 @@ def test_planted_networks_give_their_answers():
     assert by_name["sums a score of each point vector"] == pytest.approx(1.0, abs=1e-12)
 
 
-SMALL = CalibrationRule(null_trials=200)
+SMALL = CalibrationRule(null_trials=120, null_images=60, null_draws=1000)
 
 
 @pytest.mark.parametrize(

@@ -96,12 +96,18 @@ def test_p_value_and_interval_agree(seeds):
     assert p_value(draws, bounds.high + step, above=False, seeds=seeds) <= 0.1
 
 
-def test_what_is_undefined_has_no_interval_and_no_evidence():
-    draws = np.array([0.1, np.nan])
-    assert np.isnan(interval(0.1, draws, seeds=5).low)
-    assert p_value(draws, -10.0, above=True, seeds=5) == 1.0
-    # A bound that is NaN must not be read as clearing a threshold.
-    assert not interval(0.1, draws, seeds=5).low >= -10
+def test_undefined_draws_count_against_both_bounds():
+    draws = np.linspace(0.0, 1.0, 10_000)
+    few, many = draws.copy(), draws.copy()
+    few[4000:4050], many[4000:4200] = np.nan, np.nan  # 0.5 % and 2 %; the tail of 10 seeds is 0.86 %
+    whole, wider, none = (interval(0.5, each, seeds=10) for each in (draws, few, many))
+    assert wider.low < whole.low and wider.high > whole.high
+    assert wider.low == pytest.approx(0.0086 - 0.005, abs=2e-4)
+    assert np.isnan(none.low) and np.isnan(none.high)
+    # A bound that is NaN must not be read as clearing a threshold, nor undefined draws as evidence.
+    assert not none.low >= -10
+    assert p_value(few, -1.0, above=True, seeds=10) > p_value(draws, -1.0, above=True, seeds=10)
+    assert p_value(np.full(10, np.nan), -10.0, above=True, seeds=5) == 1.0
 
 
 def test_holm_by_hand():

@@ -1,0 +1,188 @@
+"""The smoke preset from end to end: a folder that is whole, says what it must, and can be drawn."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from pwact.errors import PwactError
+from pwact.records import read_record, to_json
+from pwact.report import write_report
+from pwact.studies import networks, preset, run, run_study
+from pwact.studies.judging import TRAINED_ON_TRAIN
+from pwact.studies.networks import FLATTEN, MOVED, SHUFFLED, SMALL, TRAINED, UNTRAINED
+from pwact.train import load_checkpoint
+
+KINDS = [TRAINED, SHUFFLED, UNTRAINED, MOVED, SMALL, FLATTEN]
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study") / "smoke"
+    said = []
+    record = run_study("smoke", folder, progress=lambda stage, done: said.append((stage, done)))
+    return folder, record, said
+
+
+@pytest.fixture(scope="module")
+def arrays(smoke):
+    return xr.load_datatree(smoke[0] / "arrays.nc", engine="h5netcdf")
+
+
+def test_the_folder_is_whole_and_reads_back(smoke):
+    folder, record, _ = smoke
+    assert sorted(os.listdir(folder)) == ["arrays.nc", "networks", "study.json"]
+    assert os.listdir(folder.parent) == ["smoke"]
+    assert to_json(read_record(folder / "study.json")) == to_json(record)
+
+
+def test_calibration_comes_before_any_network_of_the_study_and_any_verdict(smoke):
+    stages = [stage for stage, _ in smoke[2]]
+    shown = next(i for i, stage in enumerate(stages) if stage.startswith("Calibration: "))
+    assert shown < stages.index("training: trained") < stages.index("verdicts")
+    done = [share for _, share in smoke[2]]
+    assert done == sorted(done) and done[0] == 0 and done[-1] <= 1
+
+
+def test_two_seeds_give_no_verdict(smoke):
+    _, record, _ = smoke
+    assert [verdict.prediction for verdict in record.verdicts] == ["P1", "P4"]
+    assert {verdict.verdict for verdict in record.verdicts} == {"inadmissible"}
+    assert all("Fewer than 10" in each.how for each in record.calibration)
+
+
+def test_every_network_and_control_is_there(smoke):
+    _, record, _ = smoke
+    assert [network.name for network in record.networks] == [*KINDS, "bag", "relation"]
+    assert all(network.seeds == 2 for network in record.networks)
+    p1, p4 = record.verdicts
+    of_p1 = {(control.metric, control.network) for control in p1.controls}
+    for kind in (SHUFFLED, UNTRAINED, SMALL, FLATTEN):
+        assert {("AII_s", kind), ("AII_i", kind), ("AII_s - AII_i", kind)} <= of_p1
+    assert ("AII_i, channels in a random basis", TRAINED) in of_p1
+    of_p4 = {(control.metric, control.network) for control in p4.controls}
+    assert {("Gini", kind) for kind in (SHUFFLED, UNTRAINED, SMALL, TRAINED_ON_TRAIN)} <= of_p4
+    kappas = [metric for metric, _ in of_p4 if metric.startswith("kappa")]
+    assert len(kappas) == 6 and sum("another image" in metric for metric in kappas) == 3
+
+
+def test_the_record_carries_rules_limits_and_provenance(smoke):
+    folder, record, _ = smoke
+    configuration = json.loads((folder / "study.json").read_text())["configuration"]
+    assert configuration["primary_site"] == "blocks.1.relu"
+    assert configuration["arrangement"]["retained_refute"] == 0.85 and configuration["draws"] == 1000
+    assert len(record.summary) == 5
+    text = " ".join(record.limits).lower()
+    for limit in ("abstract", "fills", "claim c", "imagenet"):
+        assert limit in text
+    assert "our operationalisation of a hypothesis known from its abstract" in record.question
+    assert "reproduc" not in (folder / "study.json").read_text()
+    for key in ("versions", "device", "trained_variables_sha256", "train_index_sha256", "preprocess"):
+        assert record.provenance[key]
+
+
+def test_last_map_under_gap_is_a_tautology_and_the_patch_network_sees_no_arrangement(arrays):
+    aii = arrays["p1"]["aii_s"]
+    last = aii.sel(network=TRAINED, site="blocks.3.relu").values
+    assert np.allclose(last, 1)
+    # Kernels of one pixel above the primary layer and an average: indifferent by construction.
+    small = aii.sel(network=SMALL, site="blocks.1.relu").values
+    assert np.allclose(small, 1)
+
+
+def test_indices_follow_from_what_is_kept(arrays):
+    p1 = arrays["p1"].dataset.sel(site="blocks.1.relu", network=TRAINED)
+    index = (p1["agreement"].sel(mode="joint") - p1["chance"]) / (1 - p1["chance"])
+    assert np.allclose(index, p1["aii_s"])
+    by_image = arrays["p1"]["agreement_by_image"].sel(network=TRAINED, mode="joint").mean("image")
+    assert np.allclose(by_image, p1["agreement"].sel(mode="joint"), atol=1e-6)
+
+
+def test_shuffled_labels_are_measured_on_training_images(arrays):
+    place = arrays["p1"]["place"]
+    seen = {str(name): set(place.sel(network=name).values.tolist()) for name in place.network.values}
+    assert seen[SHUFFLED].isdisjoint(seen[TRAINED]) and seen[UNTRAINED] == seen[TRAINED]
+    other = arrays["p4"]["place"].sel(network=TRAINED_ON_TRAIN)
+    assert set(other.values.tolist()) == seen[SHUFFLED]
+
+
+def test_arrays_have_the_documented_names_and_dimensions(arrays):
+    assert set(arrays["curves"]["loss"].dims) == {"network", "seed", "epoch", "split"}
+    for name in ("gini", "hoyer", "k90"):
+        assert arrays["p4"][name].dims == ("network", "seed", "image")
+    assert arrays["p4"]["lorenz"].dims == ("network", "seed", "quantile")
+    curve = arrays["p4"]["lorenz"].sel(network=TRAINED)
+    assert np.allclose(curve[:, 0], 0) and np.allclose(curve[:, -1], 1, atol=1e-5)
+    for site in ("blocks.1.relu", "blocks.3.relu"):
+        maps, top = arrays[f"maps/{site}"], arrays[f"top/{site}"]
+        assert maps["mean"].dims == maps["firing"].dims == ("class", "row", "column", "channel")
+        assert top["image"].dtype == np.uint8 and top["box"].sizes["edge"] == 4
+        assert float(maps["firing"].max()) <= 1
+
+
+def test_strongest_images_are_what_the_network_says(smoke, arrays):
+    """The first channel's strongest image, run by hand, has that value at that point, inside its box."""
+    import pwact
+    from pwact.studies.measure import model_probe
+
+    trained = load_checkpoint(smoke[0] / "networks" / "trained")
+    top = arrays["top/blocks.1.relu"].dataset.isel(channel=0, rank=0)
+    whole = pwact.data.load("digits")
+    stored = whole.read([int(top["index"])]).image
+    assert np.array_equal(stored[0], top["image"].values)
+    probe = model_probe(trained.config)
+    seen = trained.preprocess(stored)
+    activation = probe.run(trained.at(0), seen, sites=("blocks.1.relu",))[1]["blocks.1.relu"]
+    row, column = int(top["row"]), int(top["column"])
+    # One image alone and in a batch: float32 sums in another order.
+    assert np.isclose(activation[0, row, column, 0], top["value"], rtol=1e-5)
+    upper, left, bottom, right = top["box"].values
+    outside = np.array(stored)
+    outside[:, upper:bottom, left:right] = 255 - outside[:, upper:bottom, left:right]
+    inside = np.where(outside == stored, 255 - stored, stored)
+    same = probe.run(trained.at(0), trained.preprocess(inside), sites=("blocks.1.relu",))[1]["blocks.1.relu"]
+    assert np.isclose(same[0, row, column, 0], top["value"], rtol=1e-5)
+
+
+def test_networks_can_be_loaded_again(smoke):
+    trained = load_checkpoint(smoke[0] / "networks" / "trained")
+    assert len(trained) == 2 and trained.treatment == "trained"
+    moved = networks.kinds(preset("smoke"), (8, 8, 1), 10)[3]
+    assert (
+        len(load_checkpoint(smoke[0] / "networks" / "shuffled-points", intervention=moved.intervention)) == 2
+    )
+
+
+def test_the_report_draws_it(smoke, tmp_path):
+    page = write_report(smoke[0], tmp_path / "report.html").read_text()
+    assert "blocks.1.relu" in page and "inadmissible" in page
+
+
+def test_an_existing_folder_is_refused_before_any_work(smoke, monkeypatch):
+    monkeypatch.setattr(run, "load", None)
+    before = sorted(os.listdir(smoke[0]))
+    with pytest.raises(PwactError, match="overwrite"):
+        run_study("smoke", smoke[0])
+    assert sorted(os.listdir(smoke[0])) == before
+
+
+def test_ctrl_c_leaves_nothing_and_says_so(tmp_path, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.synthetic, "calibrate", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="Nothing was written"):
+        run_study("smoke", tmp_path / "out")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "changes, match",
+    [({"dataset": "no-such-set"}, "no-such-set"), ({"seeds": 0}, "seeds"), ({"seeds": 1}, "seeds")],
+)
+def test_bad_requests_leave_nothing(tmp_path, changes, match):
+    with pytest.raises(PwactError, match=match):
+        run_study("smoke", tmp_path / "out", **changes)
+    assert os.listdir(tmp_path) == []
