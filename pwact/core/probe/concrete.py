@@ -83,6 +83,8 @@ class _Substitution:
                 return self.jaxpr(jaxpr), *others
 
             return linear_util.wrap_init(forward, debug_info=value.debug_info)
+        if name == "unmarked":
+            return {inner: self.parameter(inner, parameter) for inner, parameter in value.items()}
         if name == "bwd":
             backward = linear_util.wrap_init(value.f, debug_info=value.debug_info)
             for transform, arguments in reversed(value.transforms):

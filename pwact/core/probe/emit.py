@@ -14,7 +14,7 @@ from jax.extend import source_info_util
 from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
 
 from pwact.core.probe.marks import site_p
-from pwact.core.probe.normal_form import TRANSPARENT, Atom, bodies, variables_inside, variables_of
+from pwact.core.probe.normal_form import Atom, bodies, variables_inside, variables_of
 from pwact.core.probe.values import variables
 
 Values = dict[Var, Any]
@@ -84,11 +84,11 @@ class Emission:
         edited = not inside.isdisjoint(self.edits)
         if not captures and not edited:
             return _bind(equation, values), {}
-        if equation.primitive.name not in TRANSPARENT:
-            return _LOOPS[equation.primitive.name](self, equation, values, captures)
+        if equation.primitive.name in _CONTROL:
+            return _CONTROL[equation.primitive.name](self, equation, values, captures)
         (body,) = bodies(equation)
         if edited or not equation.primitive.name.startswith("custom_"):
-            return self.emit(body.jaxpr, [*body.consts, *values])
+            return self.emit(body.jaxpr, values)
         # The results keep their own derivative rule; what is captured is computed beside them.
         return _bind(equation, values), self.emit(body.jaxpr, values, outputs=())[1]
 
@@ -121,9 +121,23 @@ def context_of(equation: JaxprEqn) -> Iterator[None]:
 
 
 def _bind(equation: JaxprEqn, values: list[Any]) -> Sequence[Any]:
-    params = equation.primitive.get_bind_params(equation.params)
+    params = equation.primitive.get_bind_params(equation.params.get("unmarked", equation.params))
     results = equation.primitive.bind(*values, **params)
     return results if equation.primitive.multiple_results else [results]
+
+
+def _remat(
+    emission: Emission, equation: JaxprEqn, values: list[Any], captures: list[Var]
+) -> tuple[list, Values]:
+    (body,) = bodies(equation)
+
+    def run(*args: Any) -> tuple[list[Any], list[Any]]:
+        results, captured = emission.emit(body.jaxpr, args)
+        return results, [captured[var] for var in captures]
+
+    options = {name: equation.params[name] for name in ("prevent_cse", "policy")}
+    results, captured = jax.checkpoint(run, **options)(*values)
+    return results, dict(zip(captures, captured, strict=True))
 
 
 def _scan(
@@ -198,4 +212,4 @@ def _split(values: Sequence[Any], *sizes: int) -> list[list[Any]]:
     return [*parts, list(values)]
 
 
-_LOOPS = {"scan": _scan, "while": _while, "cond": _cond}
+_CONTROL = {"remat2": _remat, "checkpoint": _remat, "scan": _scan, "while": _while, "cond": _cond}

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 from flax import linen as nn
 from flax.errors import InvalidRngError
 
@@ -45,11 +46,13 @@ def marked_linen_modules() -> Iterator[None]:
     """While this is open, every Linen module that is called marks what it returns."""
 
     def intercept(method: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
-        module = context.module
-        call = Call("linen", type(module).__module__.startswith("flax."), ".".join(module.path))
-        if context.method_name == "__call__":
-            return marked_call(call, type(module).__name__, method, *args, **kwargs)
-        return method(*args, **kwargs)
+        module, name = context.module, context.method_name
+        library = type(module).__module__.startswith("flax.")
+        call = Call("linen", library, ".".join(module.path))
+        if name != "__call__" and (library or name.startswith("_") or name == "setup"):
+            with jax.named_scope(call.label):
+                return method(*args, **kwargs)
+        return marked_call(call, type(module).__name__, name, method, *args, **kwargs)
 
     with nn.override_named_call(False), nn.intercept_methods(intercept):
         yield

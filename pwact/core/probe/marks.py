@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+from flax import nnx
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -56,24 +57,36 @@ class Call(NamedTuple):
         return Call(fields[1], fields[2] == "library", fields[3])
 
 
-def marked_call(call: Call, operation: str, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call a module's method inside its scope and mark what it returns."""
+def marked_call(
+    call: Call, owner: str, name: str, method: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    """Call a method of a module inside its scope and mark what it returns.
+
+    Args:
+        call: the module.
+        owner: the name of the module's class.
+        name: the name of the method.
+        method: what to call with the other arguments.
+    """
     with jax.named_scope(call.label):
-        return marked(method(*args, **kwargs), operation)
+        outputs = method(*args, **kwargs)
+        if name == "__call__":
+            return _marked(outputs, owner, "")
+        return _marked(outputs, name, f".{name}")
 
 
-def marked(outputs: Any, operation: str) -> Any:
+def _marked(outputs: Any, operation: str, suffix: str) -> Any:
     """The same pytree with an identity equation on every array."""
-    leaves, treedef = jax.tree_util.tree_flatten_with_path(outputs)
-    return jax.tree_util.tree_unflatten(
-        treedef,
-        [
-            site_p.bind(leaf, operation=operation, leaf=leaf_suffix(path))
-            if isinstance(leaf, jax.Array)
-            else leaf
-            for path, leaf in leaves
-        ],
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(
+        outputs, is_leaf=lambda node: isinstance(node, (nnx.Pytree, nnx.Variable))
     )
+    marked = [
+        site_p.bind(leaf, operation=operation, leaf=suffix + leaf_suffix(path))
+        if isinstance(leaf, jax.Array)
+        else leaf
+        for path, leaf in leaves
+    ]
+    return jax.tree_util.tree_unflatten(treedef, marked)
 
 
 def leaf_suffix(path: Sequence[Any]) -> str:

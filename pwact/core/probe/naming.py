@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from jax.extend.core import Var
 
-from pwact.core.probe.candidates import Candidate, Frames
+from pwact.core.probe.candidates import Candidate
 from pwact.core.probe.marks import Call
+from pwact.core.probe.scopes import Frames, key_of
 
 Key = tuple[int, ...]
 
@@ -70,14 +71,10 @@ def _numbered(ordered: Sequence[Candidate]) -> dict[int, str]:
     return names
 
 
-def _key(frames: Frames) -> Key:
-    return tuple(map(id, frames))
-
-
 def _without_hidden(found: Sequence[Candidate]) -> list[Candidate]:
     """Leave out what lies inside functions of a library, and inside its modules that call no others."""
     composite = {
-        _key(candidate.frames[:depth])
+        key_of(candidate.frames[:depth])
         for candidate in found
         if candidate.kind == "module"
         for depth in range(1, len(candidate.frames) + 1)
@@ -87,7 +84,7 @@ def _without_hidden(found: Sequence[Candidate]) -> list[Candidate]:
         call = Call.parse(frames[-1].name)
         if call is None or not call.library:
             return False
-        return call.kind in ("function", "inlined") or kind == "operation" or _key(frames) not in composite
+        return call.kind in ("function", "inlined") or kind == "operation" or key_of(frames) not in composite
 
     return [
         candidate
@@ -101,10 +98,10 @@ def _without_hidden(found: Sequence[Candidate]) -> list[Candidate]:
 
 def _without_covered(found: Sequence[Candidate]) -> list[Candidate]:
     """Leave out the only operation of a call or scope that has a name and calls nothing else."""
-    named = {_key((*candidate.frames, candidate.own)) for candidate in found if candidate.own is not None}
+    named = {key_of((*candidate.frames, candidate.own)) for candidate in found if candidate.own is not None}
     inside: dict[Key, list[Candidate]] = defaultdict(list)
     for candidate in found:
-        inside[_key(candidate.frames)].append(candidate)
+        inside[key_of(candidate.frames)].append(candidate)
     covered = {
         key: members[0]
         for key, members in inside.items()
@@ -113,7 +110,7 @@ def _without_covered(found: Sequence[Candidate]) -> list[Candidate]:
     dropped = {id(candidate) for candidate in covered.values()}
     kept = []
     for candidate in found:
-        inner = covered.get(_key((*candidate.frames, candidate.own)))
+        inner = covered.get(key_of((*candidate.frames, candidate.own)))
         if candidate.kind == "scope" and inner is not None and inner.operation in WEIGHTED:
             candidate = dataclasses.replace(candidate, operation=inner.operation)
         if id(candidate) not in dropped:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
-import jax
 from flax import nnx
 
 from pwact.core.probe.marks import Call, marked_call
@@ -24,7 +24,7 @@ def nnx_function(module: nnx.Module, mode: Mode) -> tuple[Callable[[Any, Any], A
         for name, value in vars(submodule).items():
             if name in SWITCHES and (value is None or isinstance(value, bool)):
                 setattr(submodule, name, SWITCHES[name] == mode)
-        if path and callable(submodule):
+        if callable(submodule):
             object.__setattr__(submodule, "__class__", _marked_class(type(submodule), path))
     graph, variables = nnx.split(copy)
     call = type(module).__call__
@@ -33,8 +33,7 @@ def nnx_function(module: nnx.Module, mode: Mode) -> tuple[Callable[[Any, Any], A
 
     def function(variables: Any, image: Any) -> Any:
         model = nnx.merge(graph, variables)
-        with jax.named_scope(Call("nnx", False, "").label):
-            outputs = model(image, **switches)
+        outputs = model(image, **switches)
         if mode == "evaluation":
             return outputs
         after = dict(nnx.to_flat_state(nnx.state(model)))
@@ -44,9 +43,26 @@ def nnx_function(module: nnx.Module, mode: Mode) -> tuple[Callable[[Any, Any], A
 
 
 def _marked_class(base: type, path: tuple[Any, ...]) -> type:
-    call = Call("nnx", base.__module__.startswith("flax."), ".".join(map(str, path)))
+    """A subclass whose `__call__`, and whose own public methods where a user wrote it, are marked."""
+    call = Call("nnx", _is_library(base), ".".join(map(str, path)))
+    methods: dict[str, Callable[..., Any]] = {
+        name: method
+        for owner in reversed(base.__mro__)
+        if owner is base or not _is_library(owner)
+        for name, method in vars(owner).items()
+        if inspect.isfunction(method)
+        and (name == "__call__" or not (name.startswith("_") or _is_library(owner)))
+    }
+    methods.setdefault("__call__", base.__call__)
 
-    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return marked_call(call, base.__name__, base.__call__, self, *args, **kwargs)
+    def marked(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda self, *args, **kwargs: marked_call(
+            call, base.__name__, name, method, self, *args, **kwargs
+        )
 
-    return type(base.__name__, (base,), {"__call__": __call__, "__module__": base.__module__})
+    overrides = {name: marked(name, method) for name, method in methods.items()}
+    return type(base.__name__, (base,), {**overrides, "__module__": base.__module__})
+
+
+def _is_library(owner: type) -> bool:
+    return owner.__module__.partition(".")[0] in ("flax", "builtins")

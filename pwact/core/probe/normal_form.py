@@ -18,6 +18,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, new_jaxp
 from jax.extend.source_info_util import NameStack, new_name_stack
 
 from pwact.core.probe.marks import Call, site_p
+from pwact.core.probe.unmarked import unmarked_params
 
 Atom = Any
 """A variable or a literal."""
@@ -28,7 +29,7 @@ TRANSPARENT = frozenset({"jit", "remat2", "checkpoint", "custom_jvp_call", "cust
 STRUCTURED = TRANSPARENT | {"scan", "while", "cond"}
 """Equations whose bodies hold sites. Every other equation is left as it is."""
 
-LIBRARIES = tuple(os.path.dirname(module.__file__) for module in (jax, flax) if module.__file__)
+JAX, FLAX = (os.path.dirname(module.__file__ or "") + os.sep for module in (jax, flax))
 
 FUNCTION_FILES = {inspect.getsourcefile(inspect.unwrap(example)) for example in (jax.nn.gelu, linen.avg_pool)}
 """Where libraries keep the functions that networks are made of; jax inlines some (`gelu`, `softmax`)."""
@@ -41,7 +42,7 @@ def normal_form(jaxpr: Jaxpr) -> Jaxpr:
         jaxpr: a program as jax traced it. Its constants become its first inputs.
     """
     closed = ClosedJaxpr(jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars]), ())
-    return _normal_body(closed).jaxpr
+    return _normal_body(closed, is_model=True).jaxpr
 
 
 def bodies(equation: JaxprEqn) -> tuple[ClosedJaxpr, ...]:
@@ -69,17 +70,24 @@ def variables_inside(equation: JaxprEqn) -> Iterator[Var]:
         yield from variables_of(body)
 
 
-def _normal_body(body: ClosedJaxpr) -> ClosedJaxpr:
+def _normal_body(body: ClosedJaxpr, is_model: bool = False) -> ClosedJaxpr:
     invars = [Var(var.aval) for var in body.jaxpr.invars]
     equations: list[JaxprEqn] = []
-    outvars = _write(body, invars, new_name_stack(), equations)
+    outvars = _write(body, invars, new_name_stack(), equations, is_model)
     return ClosedJaxpr(body.jaxpr.replace(constvars=[], invars=invars, outvars=outvars, eqns=equations), ())
 
 
 def _write(
-    body: ClosedJaxpr, args: Sequence[Atom], stack: NameStack, equations: list[JaxprEqn]
+    body: ClosedJaxpr,
+    args: Sequence[Atom],
+    stack: NameStack,
+    equations: list[JaxprEqn],
+    is_model: bool = False,
 ) -> list[Atom]:
-    """Append the equations of `body` to `equations` and return its results."""
+    """Append the equations of `body` to `equations` and return its results.
+
+    A model that is itself a `jit` of a function gives that function's name to nothing.
+    """
     env: dict[Var, Atom] = dict(zip(body.jaxpr.invars, args, strict=True))
     for var, value in zip(body.jaxpr.constvars, body.consts, strict=True):
         env[var] = Literal(value, var.aval)
@@ -87,19 +95,20 @@ def _write(
     def read(atom: Atom) -> Atom:
         return atom if isinstance(atom, Literal) else env[atom]
 
-    inlined = _Inlined()
+    inlined, scopes = _Inlined(), _Scopes()
+    is_whole = is_model and len(body.jaxpr.eqns) == 1
     for equation in body.jaxpr.eqns:
         invars = [read(atom) for atom in equation.invars]
-        call = _function_call(equation)
-        scope = stack + equation.source_info.name_stack + inlined.scope_of(equation)
+        call = None if is_whole else _function_call(equation)
+        scope = stack + scopes.own(equation.source_info.name_stack) + inlined.scope_of(equation)
         scope = scope.extend(call.label) if call else scope
         source = equation.source_info.replace(name_stack=scope)
         if _is_plain_call(equation):
-            (body_of_call,) = bodies(equation)
-            results = _write(body_of_call, invars, scope, equations)
+            (inner,) = bodies(equation)
+            results = _write(inner, invars, scope, equations, is_whole)
         else:
             results = [Var(var.aval) for var in equation.outvars]
-            params = _with_normal_bodies(equation)
+            params = _normal_params(equation)
             equations.append(
                 equation.replace(invars=invars, outvars=results, params=params, source_info=source)
             )
@@ -114,9 +123,10 @@ def _write(
     return [read(atom) for atom in body.jaxpr.outvars]
 
 
-def _with_normal_bodies(equation: JaxprEqn) -> dict[str, Any]:
+def _normal_params(equation: JaxprEqn) -> dict[str, Any]:
+    """Parameters with bodies in normal form. `unmarked` are those to bind when nothing inside matters."""
     if equation.primitive.name not in STRUCTURED:
-        return equation.params
+        return unmarked_params(equation.params)
     params = dict(equation.params)
     for name, value in params.items():
         if isinstance(value, ClosedJaxpr):
@@ -125,7 +135,7 @@ def _with_normal_bodies(equation: JaxprEqn) -> dict[str, Any]:
             params[name] = _normal_body(ClosedJaxpr(value, ())).jaxpr
         elif name == "branches":
             params[name] = tuple(_normal_body(branch) for branch in value)
-    return params
+    return {**params, "unmarked": unmarked_params(params)}
 
 
 def _is_plain_call(equation: JaxprEqn) -> bool:
@@ -146,12 +156,26 @@ def _function_call(equation: JaxprEqn) -> Call | None:
     """The call that a nested `jit`, `custom_jvp` or `custom_vjp` of a function with a public name is."""
     if equation.primitive.name not in ("jit", "custom_jvp_call", "custom_vjp_call"):
         return None
-    source = bodies(equation)[0].jaxpr.debug_info.func_src_info
-    name = equation.params.get("name") or source.split(" ")[0]
-    name = name.rpartition(".")[2]
-    if name.startswith(("_", "<")) or not name.isidentifier():
+    name, _, place = bodies(equation)[0].jaxpr.debug_info.func_src_info.partition(" at ")
+    name = (equation.params.get("name") or name).rpartition(".")[2]
+    file = place.rpartition(":")[0]
+    is_wrapper = file.startswith(FLAX) and file not in FUNCTION_FILES
+    if is_wrapper or name.startswith("_") or not name.isidentifier():
         return None
-    return Call("function", any(f" at {library}{os.sep}" in source for library in LIBRARIES), name)
+    return Call("function", file.startswith(JAX) or file in FUNCTION_FILES, name)
+
+
+class _Scopes:
+    """Gives one writing of a body scope objects of its own, by which its call is told from others."""
+
+    def __init__(self) -> None:
+        self.copies: dict[int, Any] = {}
+
+    def own(self, stack: NameStack) -> NameStack:
+        """The stack with every scope replaced by its copy."""
+        for scope in stack.stack:
+            self.copies.setdefault(id(scope), type(scope)(scope.name))
+        return NameStack(tuple(self.copies[id(scope)] for scope in stack.stack))
 
 
 class _Inlined:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from jax.extend.core import JaxprEqn, Literal, Var
@@ -15,6 +15,9 @@ NAMES = {
     "reduce_window": "pool",
     "tanh": "tanh",
     "logistic": "sigmoid",
+    "cond": "cond",
+    "scan": "scan",
+    "while": "while",
 }
 """Always worth a name."""
 
@@ -24,28 +27,29 @@ POOLS = {"reduce_window_sum": ("sum_pool", "avg_pool"), "reduce_sum": ("sum", "m
 
 def named_operation(
     equation: JaxprEqn, readers: Mapping[Var, list[JaxprEqn]], dependent: Collection[Var]
-) -> tuple[str, Var] | None:
-    """The operation's name and the value that carries its result, or None.
+) -> tuple[str, Sequence[Var]] | None:
+    """The operation's name and the values that carry its results, or None.
 
     Args:
         equation: one equation of a program.
         readers: for each variable, the equations that read it.
         dependent: the variables whose value depends on the images.
     """
-    name, result = equation.primitive.name, equation.outvars[0]
+    name = equation.primitive.name
+    results = [var for var in equation.outvars if var in dependent]
     operands = [atom for atom in equation.invars if not isinstance(atom, Literal) and atom in dependent]
-    if not operands:
+    if not results:
         return None
     if name in NAMES:
-        return NAMES[name], result
+        return NAMES[name], results
     if name == "add" and len(operands) == 2:
-        return "add", result
+        return "add", results
     if name == "max" and len(operands) == 1:
-        return "relu" if _is_zero(equation) else "max", result
+        return "relu" if _is_zero(equation) else "max", results
     if name == "reduce_max" and _is_global(equation):
-        return "global_max", result
+        return "global_max", results
     if name == "reduce_window_sum" or (name == "reduce_sum" and _is_global(equation)):
-        return _sum_or_mean(name, result, readers, dependent)
+        return _sum_or_mean(name, results[0], readers, dependent)
     return None
 
 
@@ -65,11 +69,11 @@ def _is_global(equation: JaxprEqn) -> bool:
 
 def _sum_or_mean(
     name: str, result: Var, readers: Mapping[Var, list[JaxprEqn]], dependent: Collection[Var]
-) -> tuple[str, Var]:
+) -> tuple[str, Sequence[Var]]:
     total, average = POOLS[name]
     following = readers.get(result, [])
     if len(following) == 1 and following[0].primitive.name in ("div", "mul"):
         others = [atom for atom in following[0].invars if atom is not result]
         if not any(not isinstance(atom, Literal) and atom in dependent for atom in others):
-            return average, following[0].outvars[0]
-    return total, result
+            return average, following[0].outvars
+    return total, [result]

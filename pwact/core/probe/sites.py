@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from jax.extend.core import Literal, Var
 
-from pwact.core.probe.candidates import Candidate, Context, candidates
+from pwact.core.probe.candidates import Candidate, candidates
 from pwact.core.probe.dimensions import batch_axis, concrete
 from pwact.core.probe.marks import leaf_suffix
 from pwact.core.probe.naming import NamedValue, named_values
@@ -49,7 +49,7 @@ def describe(program: Program, outputs: Any) -> tuple[Sites, dict[str, Var]]:
 def _ends(name: str, atoms: Sequence[Any], tree: Any) -> list[Candidate]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return [
-        Candidate(atom, name + leaf_suffix(path), name, (), name, Context())
+        Candidate(atom, name + leaf_suffix(path), name, name)
         for (path, _), atom in zip(leaves, atoms, strict=False)
         if not isinstance(atom, Literal)
     ]
