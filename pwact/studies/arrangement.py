@@ -18,6 +18,7 @@ from pwact.studies.verdict import Evidence, Measured
 
 MODES = ("joint", "channel", "rotated")
 CHUNK = 64
+AII_S, DIFFERENCE, RETAINED = "AII_s", "AII_s - AII_i", "retained accuracy"
 
 TITLE = "Arrangement: decisions use a bag of point vectors"
 HOW = (
@@ -188,9 +189,7 @@ def aii(
 
     def value(w: Resamples) -> np.ndarray:
         chance = inference.chance_draws(np.eye(classes)[clean], w)
-        free = 1 - chance
-        above = inference.mean_draws(agreement, w) - chance
-        return np.divide(above, free, out=np.full_like(free, np.nan), where=free > 1e-9)
+        return ratio(inference.mean_draws(agreement, w) - chance, 1 - chance)
 
     return verdict.measure(value, weights)
 
@@ -213,8 +212,12 @@ def by_seed(
         array([0.5])
     """
     chance = (np.eye(classes)[clean].mean(1) ** 2).sum(1)
-    free = 1 - chance
-    return np.divide(agreement.mean(1) - chance, free, out=np.full_like(free, np.nan), where=free > 1e-9)
+    return ratio(agreement.mean(1) - chance, 1 - chance)
+
+
+def ratio(above: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """What lies above chance over what could; NaN where nothing could."""
+    return np.divide(above, free, out=np.full(np.shape(free), np.nan), where=free > 1e-9)
 
 
 def retained(
@@ -238,9 +241,8 @@ def retained(
     """
 
     def value(w: Resamples) -> np.ndarray:
-        free = inference.mean_draws(correct, w) - 1 / classes
         kept = inference.mean_draws(correct_shuffled, w) - 1 / classes
-        return np.divide(kept, free, out=np.full_like(free, np.nan), where=free > 1e-9)
+        return ratio(kept, inference.mean_draws(correct, w) - 1 / classes)
 
     return verdict.measure(value, weights)
 
@@ -271,19 +273,18 @@ def evidence(
         The evidence, not yet judged.
     """
     difference = verdict.difference(aii_s, aii_i)
-    name = "retained accuracy, shuffled in training and test"
     return Evidence(
         prediction="P1",
         reading="A",
         title=TITLE,
         support=[
-            verdict.lower(name, "support", kept, rule.retained_support, level=level),
-            verdict.lower("AII_s", "support", aii_s, rule.aii_support, level=level),
+            verdict.lower(RETAINED, "support", kept, rule.retained_support, level=level),
+            verdict.lower(AII_S, "support", aii_s, rule.aii_support, level=level),
             verdict.lower(
-                "AII_s - AII_i", "support", difference, rule.difference_support, level=level, strict=True
+                DIFFERENCE, "support", difference, rule.difference_support, level=level, strict=True
             ),
         ],
-        refute=[verdict.upper(name, "refute", kept, rule.retained_refute, level=level, strict=True)],
+        refute=[verdict.upper(RETAINED, "refute", kept, rule.retained_refute, level=level, strict=True)],
         controls=controls,
         seeds=aii_s.seeds,
         how=f"{HOW} {inference.HOW}",

@@ -12,6 +12,8 @@ import numpy as np
 from pwact.core.probe import probe
 from pwact.records import Calibration, PlantedCheck
 from pwact.studies import arrangement, concentration, inference, nulls, planted
+from pwact.studies.arrangement import AII_S, DIFFERENCE
+from pwact.studies.concentration import GINI
 from pwact.studies.config import CalibrationRule
 
 PLANTED_IMAGES = 512
@@ -84,40 +86,55 @@ def accuracy_check(network: str, found: float, rule: CalibrationRule) -> Planted
     return PlantedCheck(f"trained on {network}", words, found, found >= rule.accuracy)
 
 
-def arrangement_planted(rule: CalibrationRule, permutations: int) -> list[PlantedCheck]:
-    """AII_s of networks built by hand: 1 for a bag, 0 for arrangement, 1/P for one fixed place.
+def arrangement_planted(rule: CalibrationRule, permutations: int) -> dict[str, list[PlantedCheck]]:
+    """P1's indices on networks built by hand.
+
+    AII_s is 1 for a bag, 0 for arrangement, 1/P for one fixed place; AII_s - AII_i is 0 where channels are
+    added up or where only arrangement counts.
 
     Args:
         rule: the tolerance.
         permutations: number an image.
 
     Returns:
-        One check a kind of network, over a few of them.
+        For both metrics one check a kind of network, each over a few of them.
     """
-    images = planted.images(PLANTED_IMAGES, seed=0)
-    points = planted.SIZE**2
-    checks = []
-    for make, expected in (
-        (planted.sums_scores, 1.0),
-        (planted.reads_arrangement, 0.0),
-        (planted.reads_one_position, 1 / points),
+    checks: dict[str, list[PlantedCheck]] = {AII_S: [], DIFFERENCE: []}
+    for make, joint, gap in (
+        (planted.sums_scores, 1.0, None),
+        (planted.adds_channels, 1.0, 0.0),
+        (planted.reads_arrangement, 0.0, 0.0),
+        (planted.reads_one_position, 1 / planted.SIZE**2, None),
     ):
         networks = [make(seed) for seed in range(PLANTED_SEEDS)]
-        variables = jax.tree.map(lambda *each: jnp.stack(each), *(each.variables for each in networks))
-        cut = probe(networks[0].function, images[:2], variables=networks[0].variables).cut(planted.SITE)
-        moved = arrangement.measure(
-            jax.jit(arrangement.decisions(cut, modes=("joint",))),
-            variables,
-            images,
-            map_shape=images.shape[1:],
-            modes=("joint",),
-            permutations=permutations,
-            key=jax.random.key(0),
-        )
-        weights = inference.resample(PLANTED_SEEDS, PLANTED_IMAGES, draws=1, seed=0)
-        found = arrangement.aii(moved.agreement[:, 0], moved.clean, planted.CLASSES, weights).estimate
-        checks.append(_near(networks[0].words, "AII_s", expected, found, rule))
+        found = _indices(networks, permutations)
+        checks[AII_S].append(_near(networks[0].words, AII_S, joint, found[0], rule))
+        if gap is not None:
+            checks[DIFFERENCE].append(_near(networks[0].words, DIFFERENCE, gap, found[0] - found[1], rule))
     return checks
+
+
+def _indices(networks: Sequence[planted.Planted], permutations: int) -> tuple[float, float]:
+    """AII_s and AII_i of several planted networks of one kind."""
+    images = planted.images(PLANTED_IMAGES, seed=0)
+    variables = jax.tree.map(lambda *each: jnp.stack(each), *(each.variables for each in networks))
+    cut = probe(networks[0].function, images[:2], variables=networks[0].variables).cut(planted.SITE)
+    modes = ("joint", "channel")
+    moved = arrangement.measure(
+        jax.jit(arrangement.decisions(cut, modes=modes)),
+        variables,
+        images,
+        map_shape=images.shape[1:],
+        modes=modes,
+        permutations=permutations,
+        key=jax.random.key(0),
+    )
+    weights = inference.all_once(len(networks), PLANTED_IMAGES)
+    joint, channel = (
+        arrangement.aii(moved.agreement[:, i], moved.clean, planted.CLASSES, weights).estimate
+        for i in range(2)
+    )
+    return joint, channel
 
 
 def concentration_planted(rule: CalibrationRule) -> list[PlantedCheck]:
@@ -138,7 +155,7 @@ def concentration_planted(rule: CalibrationRule) -> list[PlantedCheck]:
     program = jax.jit(concentration.measure(cut, keep=1))
     found = concentration.checked(program(variables, images, jax.random.key(0)), "planted")
     return [
-        _near(network.words, "Gini", 1 - k / points, np.mean(gini), rule)
+        _near(network.words, GINI, 1 - k / points, np.mean(gini), rule)
         for network, k, gini in zip(networks, counts, found.gini, strict=True)
     ]
 
@@ -158,8 +175,8 @@ def null_checks(
         One check a null.
     """
     checks = []
-    for place, null in enumerate(planted_nulls):
-        found = nulls.false_share(null, rule, level=level, seed=seed + place)
+    for null in planted_nulls:
+        found = nulls.false_share(null, rule, level=level, seed=seed)
         words = f"false verdicts <= {rule.false_verdicts:g}"
         checks.append(PlantedCheck(f"planted null: {null.words}", words, found, found <= rule.false_verdicts))
     return checks

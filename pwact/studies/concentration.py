@@ -19,6 +19,7 @@ from pwact.studies.verdict import Evidence, Measured
 
 ORDERS = ("contribution", "random", "blob")
 FILLS = ("dataset mean", "another image")
+GINI = "Gini"
 
 TITLE = "Concentration: few points carry the margin"
 HOW = (
@@ -211,7 +212,7 @@ def evidence(
     Returns:
         The evidence, not yet judged.
     """
-    support = [verdict.lower("Gini", "support", gini, rule.gini_support, level=level)]
+    support = [verdict.lower(GINI, "support", gini, rule.gini_support, level=level)]
     refute = []
     for name, other in (("untrained", untrained), ("shuffled labels", shuffled)):
         above = verdict.difference(gini, other)

@@ -8,8 +8,8 @@ import numpy as np
 
 from pwact.records import Control
 from pwact.studies import arrangement, concentration, inference
-from pwact.studies.arrangement import Shuffled
-from pwact.studies.concentration import FILLS, ORDERS, Concentration
+from pwact.studies.arrangement import AII_S, DIFFERENCE, Shuffled
+from pwact.studies.concentration import FILLS, GINI, ORDERS, Concentration
 from pwact.studies.config import StudyConfig
 from pwact.studies.measure import Sample
 from pwact.studies.networks import FLATTEN, MOVED, SHUFFLED, SMALL, TRAINED, UNTRAINED
@@ -80,16 +80,16 @@ def arrangement_evidence(found: Measurements, config: StudyConfig) -> Evidence:
     for network in (SHUFFLED, UNTRAINED, SMALL, FLATTEN):
         joint, channel = index(network, "joint"), index(network, "channel")
         controls += [
-            control("AII_s", network, joint),
+            control(AII_S, network, joint),
             control("AII_i", network, channel),
-            control("AII_s - AII_i", network, difference(joint, channel)),
+            control(DIFFERENCE, network, difference(joint, channel)),
         ]
     controls.append(control("AII_i", TRAINED, index(TRAINED, "channel")))
     controls.append(control("AII_i, channels in a random basis", TRAINED, index(TRAINED, "rotated")))
     for network in (TRAINED, FLATTEN):
         for other in found.moved[network]:
             if other != site:
-                controls.append(control(f"AII_s at {other}", network, index(network, "joint", other)))
+                controls.append(control(f"{AII_S} at {other}", network, index(network, "joint", other)))
     return arrangement.evidence(
         index(TRAINED, "joint"),
         index(TRAINED, "channel"),
@@ -113,7 +113,7 @@ def concentration_evidence(found: Measurements, config: StudyConfig) -> Evidence
     def control(metric: str, network: str, measured: Measured) -> Control:
         return Control(metric, network, measured.interval(config.level))
 
-    controls = [control("Gini", network, gini[network]) for network in gini if network != TRAINED]
+    controls = [control(GINI, network, gini[network]) for network in gini if network != TRAINED]
     controls.append(
         control(
             "Gini, trained - shuffled labels",

@@ -15,6 +15,8 @@ from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 from pwact.studies import arrangement, concentration, inference, verdict
+from pwact.studies.arrangement import AII_S, DIFFERENCE, RETAINED
+from pwact.studies.concentration import GINI
 from pwact.studies.config import ArrangementRule, CalibrationRule, ConcentrationRule
 from pwact.studies.verdict import Evidence
 
@@ -27,10 +29,12 @@ class Null(NamedTuple):
     """A population without an answer.
 
     Args:
+        metric: the one whose true value lies where it should not decide.
         words: what is planted.
         evidence: (random generator, weights of two sets of images) -> one study's evidence.
     """
 
+    metric: str
     words: str
     evidence: Callable[[np.random.Generator, tuple[inference.Resamples, inference.Resamples]], Evidence]
 
@@ -73,7 +77,7 @@ def arrangement_nulls(rule: ArrangementRule, *, level: float) -> list[Null]:
         The nulls.
     """
 
-    def null(words: str, aii_s: float, aii_i: float, kept: float) -> Null:
+    def null(metric: str, value: float, aii_s: float, aii_i: float, kept: float) -> Null:
         def drawn(
             rng: np.random.Generator, weights: tuple[inference.Resamples, inference.Resamples]
         ) -> Evidence:
@@ -89,16 +93,18 @@ def arrangement_nulls(rule: ArrangementRule, *, level: float) -> list[Null]:
             retained = arrangement.retained(correct, _shares(rng, shape, left), CLASSES, weights[0])
             return arrangement.evidence(joint, channel, retained, rule, level=level, controls=[])
 
-        return Null(words, drawn)
+        return Null(metric, f"true {metric} = {value:g}", drawn)
 
     between = (rule.retained_support + rule.retained_refute) / 2
     high = (1 + rule.aii_support) / 2
+    gap = rule.difference_support
     return [
-        null(f"true AII_s = {rule.aii_support:g}", rule.aii_support, 0.1, 1.0),
-        null(f"true AII_s - AII_i = {rule.difference_support:g}", high, high - rule.difference_support, 1.0),
-        null(f"true retained accuracy = {rule.retained_support:g}", high, 0.1, rule.retained_support),
-        null(f"true retained accuracy = {between:g}", high, 0.1, between),
-        null(f"true retained accuracy = {rule.retained_refute:g}", high, 0.1, rule.retained_refute),
+        null(AII_S, rule.aii_support, rule.aii_support, 0.1, 1.0),
+        null(DIFFERENCE, gap, high, high - gap, 1.0),
+        *(
+            null(RETAINED, kept, high, 0.1, kept)
+            for kept in (rule.retained_support, between, rule.retained_refute)
+        ),
     ]
 
 
@@ -124,7 +130,7 @@ def concentration_nulls(rule: ConcentrationRule, *, level: float) -> list[Null]:
             )
             return concentration.evidence(gini, from_untrained, from_shuffled, rule, level=level, controls=[])
 
-        return Null(words, drawn)
+        return Null(GINI, words, drawn)
 
     high = (1 + rule.gini_support) / 2
     return [

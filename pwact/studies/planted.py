@@ -63,6 +63,25 @@ def sums_scores(seed: int) -> Planted:
     return Planted(function, jnp.asarray(vectors), "sums a score of each point vector")
 
 
+def adds_channels(seed: int) -> Planted:
+    """Adds up every channel over all points and reads the sums, so even torn-apart points change nothing.
+
+    `z_k = mean_p v_k . a_p`: AII_s = AII_i = 1.
+
+    Args:
+        seed: of the class vectors.
+
+    Returns:
+        The network.
+    """
+    vectors = np.random.default_rng(seed).standard_normal((CHANNELS, CLASSES))
+
+    def function(variables: Any, image: Image) -> Logits:
+        return checkpoint_name(image, SITE).mean((1, 2)) @ variables
+
+    return Planted(function, jnp.asarray(vectors, jnp.float32), "adds up each channel over all points")
+
+
 def reads_arrangement(seed: int) -> Planted:
     """Compares the points with class templates over positions, so only arrangement counts.
 

@@ -27,7 +27,7 @@ from pwact.studies.judging import (
     arrangement_evidence,
     concentration_evidence,
 )
-from pwact.studies.networks import FLATTEN, MOVED, TRAINED, UNTRAINED, Kind
+from pwact.studies.networks import FLATTEN, MOVED, TRAINED, Kind
 from pwact.studies.progress import Progress
 from pwact.train.checkpoint import save_checkpoint
 from pwact.train.trained import Trained
@@ -114,7 +114,10 @@ class _Study:
         self.progress("verdicts")
         verdicts = verdict.judge(
             [arrangement_evidence(found, self.config), concentration_evidence(found, self.config)],
-            admissible=[each.admissible for each in calibrated],
+            admissible=[
+                all(each.admissible for each in calibrated if each.prediction == prediction)
+                for prediction in ("P1", "P4")
+            ],
             level=self.config.level,
             minimum_seeds=self.config.minimum_seeds,
         )
@@ -123,7 +126,7 @@ class _Study:
         tree = self._arrays({name: trained for name, (trained, _) in all_fitted.items()}, found)
         self.progress("writing")
         for name, (trained, _) in all_fitted.items():
-            save_checkpoint(self.folder / "networks" / name.replace(" ", "-"), trained)
+            save_checkpoint(self.folder / "networks" / name.replace(",", "").replace(" ", "-"), trained)
         save_results(tree, self.folder / "arrays.nc")
         lines = [line for _, line in all_fitted.values()]
         seconds = time.perf_counter() - self.started
@@ -253,10 +256,10 @@ class _Study:
         again = len(self.splits["train"]) / 4000 * config.seeds / 10
         synthetic_epochs = config.synthetic.epochs * config.synthetic_images / 5000
         synthetic_epochs *= config.calibration_seeds / 10
-        weights = {STAGES["bag"]: synthetic_epochs + 1, STAGES["relation"]: synthetic_epochs + 1}
+        weights = {STAGES[name]: 2 * synthetic_epochs + 1 for name in synthetic.SETS}
         weights[STAGES["planted"]] = 4 * config.calibration.null_trials / 400
         for kind in self.kinds:
-            epochs = 0 if kind.treatment == UNTRAINED else kind.recipe.epochs
+            epochs = 0 if kind.treatment == "untrained" else kind.recipe.epochs
             weights[f"training: {kind.name}"] = (epochs + 0.2) * again
         for kind in self.kinds:
             weights[f"measuring: {kind.name}"] = again * len(self._sites(kind))

@@ -64,6 +64,13 @@ def test_a_planted_bag_minds_when_its_points_are_torn_apart(bag):
         assert 0.1 < index(result, arrangement.MODES.index(mode)).estimate < 0.9
 
 
+def test_sums_of_channels_do_not_mind_torn_points():
+    result, _ = measured(planted.adds_channels, ("joint", "channel"))
+    # Sums in another order: a decision may flip where two classes tie to the last bit of float32.
+    for mode in range(2):
+        assert index(result, mode).estimate == pytest.approx(1.0, abs=1e-3)
+
+
 def test_a_planted_reader_of_arrangement_keeps_nothing():
     # 3 x 256 x 16 decisions at chance 1/4 of 3 x 256 images: a standard error of about 0.01.
     assert index(measured(planted.reads_arrangement)[0]).estimate == pytest.approx(0.0, abs=0.04)

@@ -4,6 +4,7 @@ import sklearn.metrics
 
 from pwact.records import PlantedCheck
 from pwact.studies import nulls
+from pwact.studies.arrangement import AII_S
 from pwact.studies.calibration import (
     accuracy_check,
     arrangement_planted,
@@ -12,6 +13,7 @@ from pwact.studies.calibration import (
     concentration_planted,
     null_checks,
 )
+from pwact.studies.concentration import GINI
 from pwact.studies.config import ArrangementRule, CalibrationRule, ConcentrationRule
 
 RULE = CalibrationRule()
@@ -51,10 +53,11 @@ def test_networks_that_did_not_learn_calibrate_nothing():
 
 
 def test_planted_networks_give_their_answers():
-    checks = [*arrangement_planted(RULE, 16), *concentration_planted(RULE)]
-    assert len(checks) == 7 and all(check.passed for check in checks)
-    by_name = {check.network: check.found for check in checks}
-    assert by_name["sums a score of each point vector"] == pytest.approx(1.0, abs=1e-12)
+    checks = {**arrangement_planted(RULE, 16), GINI: concentration_planted(RULE)}
+    assert [len(each) for each in checks.values()] == [4, 2, 4]
+    assert all(check.passed for each in checks.values() for check in each)
+    joint = {check.network: check.found for check in checks[AII_S]}
+    assert joint["sums a score of each point vector"] == pytest.approx(1.0, abs=1e-12)
 
 
 SMALL = CalibrationRule(null_trials=120, null_images=60, null_draws=1000)

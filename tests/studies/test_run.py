@@ -55,7 +55,18 @@ def test_two_seeds_give_no_verdict(smoke):
 
 def test_every_network_and_control_is_there(smoke):
     _, record, _ = smoke
-    assert [network.name for network in record.networks] == [*KINDS, "bag", "relation"]
+    assert [network.name for network in record.networks] == [
+        *KINDS,
+        *("bag", "bag, shuffled points", "relation", "relation, shuffled points"),
+    ]
+    metrics = [(each.prediction, each.metric) for each in record.calibration]
+    assert metrics == [
+        ("P1", "AII_s"),
+        ("P1", "AII_s - AII_i"),
+        ("P1", "retained accuracy"),
+        ("P4", "Gini"),
+    ]
+    assert all(len(each.bag) == len(each.relation) == 2 for each in record.calibration)
     assert all(network.seeds == 2 for network in record.networks)
     p1, p4 = record.verdicts
     of_p1 = {(control.metric, control.network) for control in p1.controls}
