@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -38,7 +38,7 @@ def loads(dataset: Any, batch_size: int) -> Iterator[Batch]:
         yield batch
 
 
-def prefetched(items: Iterator[Item]) -> Iterator[Item]:
+def prefetched(items: Iterator[Item]) -> Generator[Item, None, None]:
     """The same items, each fetched by a thread while the one before is used."""
     with ThreadPoolExecutor(1, thread_name_prefix="pwact-load") as pool:
         pending = pool.submit(next, items, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jax.extend.core import Var
 
@@ -44,7 +44,7 @@ def named_values(found: Sequence[Candidate], carriers: dict[Var, Var]) -> list[N
             var = carriers[var]
         return var
 
-    kept = _without_covered(_without_hidden(found))
+    kept = _without_covered(_without_hidden(found), carrier)
     values: dict[Var, list[Candidate]] = defaultdict(list)
     for candidate in kept:
         group = values[carrier(candidate.variable)]
@@ -96,16 +96,25 @@ def _without_hidden(found: Sequence[Candidate]) -> list[Candidate]:
     ]
 
 
-def _without_covered(found: Sequence[Candidate]) -> list[Candidate]:
-    """Leave out the only operation of a call or scope that has a name and calls nothing else."""
-    named = {key_of((*candidate.frames, candidate.own)) for candidate in found if candidate.own is not None}
+def _without_covered(found: Sequence[Candidate], carrier: Callable[[Var], Var]) -> list[Candidate]:
+    """Leave out the only operation of a call or scope that its result speaks for.
+
+    That is a convolution or a product, whose result differs by a bias, and an operation that is the result.
+    """
+    named: dict[Key, set[Var]] = defaultdict(set)
+    for candidate in found:
+        if candidate.own is not None:
+            named[key_of((*candidate.frames, candidate.own))].add(carrier(candidate.variable))
     inside: dict[Key, list[Candidate]] = defaultdict(list)
     for candidate in found:
         inside[key_of(candidate.frames)].append(candidate)
     covered = {
         key: members[0]
         for key, members in inside.items()
-        if key in named and len(members) == 1 and members[0].kind == "operation"
+        if key in named
+        and len(members) == 1
+        and members[0].kind == "operation"
+        and (members[0].operation in WEIGHTED or carrier(members[0].variable) in named[key])
     }
     dropped = {id(candidate) for candidate in covered.values()}
     kept = []

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from jax.extend.core import JaxprEqn, Literal
 
@@ -26,7 +27,7 @@ def each(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
 def broadcast_in_dim(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
     old, new = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
     places = {
-        axis: place
+        axis: int(place)
         for axis, place in enumerate(equation.params["broadcast_dimensions"])
         if old[axis] == new[place]
     }
@@ -34,7 +35,9 @@ def broadcast_in_dim(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]
 
 
 def transpose(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
-    return [_moved(values[0], {axis: place for place, axis in enumerate(equation.params["permutation"])})]
+    return [
+        _moved(values[0], {int(axis): place for place, axis in enumerate(equation.params["permutation"])})
+    ]
 
 
 def squeeze(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
@@ -42,7 +45,7 @@ def squeeze(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
 
 
 def reduction(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
-    operand, axes = equation.invars[0].aval, equation.params["axes"]
+    operand, axes = equation.invars[0].aval, tuple(map(int, equation.params["axes"]))
     return [
         _moved(_spread(value, axes, operand.shape), _without(operand.ndim, axes))
         for value in values[: len(equation.outvars)]
@@ -163,7 +166,8 @@ def convolution(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
 
 
 def dot_general(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
-    contracting, batches = equation.params["dimension_numbers"]
+    # An einsum leaves NumPy's integers here.
+    contracting, batches = jax.tree.map(int, equation.params["dimension_numbers"])
     place = len(batches[0])
     results = []
     for side in (0, 1):

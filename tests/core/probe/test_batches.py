@@ -67,7 +67,7 @@ def test_a_model_that_needs_the_number_is_traced_once_for_each():
 )
 def test_other_shapes_are_refused_and_not_traced(variables, image):
     probed = pwact.probe(model, jnp.zeros((4, 2, 2, 3)), variables=VARIABLES)
-    with pytest.raises(PwactError, match="probe the model again|that were traced|pass what was traced"):
+    with pytest.raises(PwactError, match=r"probe the model again|that were traced|pass what was traced"):
         probed.run(variables, image)
     assert probed.traces == 1
 

@@ -248,5 +248,5 @@ def test_training_mode_of_linen_returns_new_statistics(images):
 
 
 def test_a_linen_module_without_variables_is_an_error(images):
-    with pytest.raises(PwactError, match="variables=module.init"):
+    with pytest.raises(PwactError, match=r"variables=module\.init"):
         pwact.probe(LinenNet(), images)
