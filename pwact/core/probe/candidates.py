@@ -109,7 +109,9 @@ def _of_mark(
         suffix = ""
     path = path_of(frames)
     name = path + suffix if path else suffix.removeprefix(".")
-    if not (path or suffix.startswith(".")) or (var not in dependent and (is_function or suffix.startswith("."))):
+    if not (path or suffix.startswith(".")) or (
+        var not in dependent and (is_function or suffix.startswith("."))
+    ):
         return []
     return [
         Candidate(

@@ -113,10 +113,17 @@ def needed(
 
 @contextlib.contextmanager
 def context_of(equation: JaxprEqn) -> Iterator[None]:
-    """The name stack, traceback and settings under which an equation was traced."""
-    source = equation.source_info
+    """The name stack and traceback of an equation, and the settings that its author made for it.
+
+    An equation that was traced without settings takes those of the caller, such as a mesh.
+    """
+    source, settings = equation.source_info, equation.ctx
     stack = source_info_util.current_name_stack() + source.name_stack
-    with source_info_util.user_context(source.traceback, name_stack=stack), equation.ctx.manager:
+    is_plain = settings.cur_abstract_mesh.empty and not (settings.compute_type or settings.xla_metadata)
+    with (
+        source_info_util.user_context(source.traceback, name_stack=stack),
+        contextlib.nullcontext() if is_plain else settings.manager,
+    ):
         yield
 
 

@@ -18,36 +18,53 @@ def variables(atoms: Sequence[Atom]) -> Iterator[Var]:
     return (atom for atom in atoms if not isinstance(atom, Literal))
 
 
-def operands(equation: JaxprEqn, body: Jaxpr) -> list[Atom]:
-    """What an equation passes to one of its bodies: its last operands."""
-    return equation.invars[len(equation.invars) - len(body.invars) :]
-
-
 def dependents(jaxpr: Jaxpr, seeds: Collection[Var]) -> set[Var]:
     """Every variable, at any depth, whose value may change with one of the seeds."""
     found = set(seeds)
     for equation in jaxpr.eqns:
-        if not found.isdisjoint(variables(equation.invars)):
+        if bodies(equation):
+            found |= _structured_dependents(equation, found)
+        elif not found.isdisjoint(variables(equation.invars)):
             found.update(equation.outvars)
-        for body in bodies(equation):
-            pairs = zip(operands(equation, body.jaxpr), body.jaxpr.invars, strict=True)
-            inner = {var for operand, var in pairs if not isinstance(operand, Literal) and operand in found}
-            found |= _inner_dependents(equation, body.jaxpr, inner)
     return found
 
 
-def _inner_dependents(equation: JaxprEqn, body: Jaxpr, seeds: set[Var]) -> set[Var]:
+def _structured_dependents(equation: JaxprEqn, found: set[Var]) -> set[Var]:
+    """The dependents among an equation's results and inside its bodies."""
+    reached: set[Var] = set()
+    for body in bodies(equation):
+        inner = _body_dependents(equation, body.jaxpr, _bound(equation.invars, body.jaxpr, found))
+        pairs = zip(equation.outvars, body.jaxpr.outvars, strict=True)
+        reached |= inner | {var for var, result in pairs if not inner.isdisjoint(variables([result]))}
+    if equation.primitive.name == "cond" and not found.isdisjoint(variables(equation.invars[:1])):
+        reached.update(equation.outvars)
+    if equation.primitive.name == "while":
+        test, constants = equation.params["cond_jaxpr"].jaxpr, equation.params["cond_nconsts"]
+        state = [*equation.invars[:constants], *equation.outvars]
+        if not dependents(test, _bound(state, test, found | reached)).isdisjoint(variables(test.outvars)):
+            reached.update(equation.outvars)
+    return reached
+
+
+def _bound(operands: Sequence[Atom], body: Jaxpr, found: set[Var]) -> set[Var]:
+    """The inputs of a body that are bound to one of the found; it takes the last operands."""
+    pairs = zip(operands[len(operands) - len(body.invars) :], body.invars, strict=True)
+    return {var for operand, var in pairs if not found.isdisjoint(variables([operand]))}
+
+
+def _body_dependents(equation: JaxprEqn, body: Jaxpr, seeds: set[Var]) -> set[Var]:
     """The dependents inside a body, whose carry comes round again in a loop."""
-    first = {"scan": "num_consts", "while": "body_nconsts"}.get(equation.primitive.name)
-    carries = [] if first is None else body.invars[equation.params[first] :]
-    if equation.primitive.name == "scan":
-        carries = carries[: equation.params["num_carry"]]
+    name, params = equation.primitive.name, equation.params
+    carries: list[Var] = []
+    if name == "scan":
+        carries = body.invars[params["num_consts"] :][: params["num_carry"]]
+    elif name == "while":
+        carries = body.invars[params["body_nconsts"] :]
     while True:
         found = dependents(body, seeds)
+        results = body.outvars[: len(carries)]
         fed = {
-            into
-            for into, out in zip(carries, body.outvars, strict=False)
-            if out in set(variables([out])) and out in found
+            var for var, out in zip(carries, results, strict=True) if not found.isdisjoint(variables([out]))
         }
         if fed <= seeds:
             return found
