@@ -73,8 +73,10 @@ def _slices(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     rows, columns = (-(-length // stride) for length in x.shape[1:3])
     margin = lax.padtype_to_pads(x.shape[1:3], window, strides, "SAME")
     x = jnp.pad(x, ((0, 0), *margin, (0, 0)))
+    reach = stride * (rows - 1) + 1, stride * (columns - 1) + 1
+    # Indexing with a step would be a gather, whose gradient is slow.
     patches = [
-        x[:, i : i + stride * (rows - 1) + 1 : stride, j : j + stride * (columns - 1) + 1 : stride]
+        lax.slice(x, (0, i, j, 0), (len(x), i + reach[0], j + reach[1], x.shape[3]), (1, stride, stride, 1))
         for i in range(size)
         for j in range(size)
     ]

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
 from pwact.core.receptive_field.field import ReceptiveField
@@ -99,7 +101,13 @@ class Fields:
 def _apply(fields: Fields, equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
     if all(value is None for value in values):
         return [None] * len(equation.outvars)
-    return RULES.get(equation.primitive.name, unknown)(equation, values)
+    rule = RULES.get(equation.primitive.name, unknown)
+    return rule(equation.replace(params=jax.tree.map(_plain, equation.params)), values)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's integers, which padding and einsum leave in parameters, as Python's."""
+    return int(value) if isinstance(value, np.integer) else value
 
 
 def _call(fields: Fields, equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:

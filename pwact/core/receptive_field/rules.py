@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from jax.extend.core import JaxprEqn, Literal
 
@@ -27,7 +26,7 @@ def each(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
 def broadcast_in_dim(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
     old, new = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
     places = {
-        axis: int(place)
+        axis: place
         for axis, place in enumerate(equation.params["broadcast_dimensions"])
         if old[axis] == new[place]
     }
@@ -35,9 +34,7 @@ def broadcast_in_dim(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]
 
 
 def transpose(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
-    return [
-        _moved(values[0], {int(axis): place for place, axis in enumerate(equation.params["permutation"])})
-    ]
+    return [_moved(values[0], {axis: place for place, axis in enumerate(equation.params["permutation"])})]
 
 
 def squeeze(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
@@ -45,7 +42,7 @@ def squeeze(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
 
 
 def reduction(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
-    operand, axes = equation.invars[0].aval, tuple(map(int, equation.params["axes"]))
+    operand, axes = equation.invars[0].aval, equation.params["axes"]
     return [
         _moved(_spread(value, axes, operand.shape), _without(operand.ndim, axes))
         for value in values[: len(equation.outvars)]
@@ -166,8 +163,7 @@ def convolution(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
 
 
 def dot_general(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
-    # An einsum leaves NumPy's integers here.
-    contracting, batches = jax.tree.map(int, equation.params["dimension_numbers"])
+    contracting, batches = equation.params["dimension_numbers"]
     place = len(batches[0])
     results = []
     for side in (0, 1):

@@ -23,9 +23,11 @@ def agrees(function, variables, image=IMAGE):
 
 def test_haiku_resnet():
     hk = pytest.importorskip("haiku", reason="dm-haiku is not installed")
-    net = hk.without_apply_rng(hk.transform_with_state(lambda x: hk.nets.ResNet18(10)(x, is_training=False)))
-    params, state = net.init(jax.random.key(0), IMAGE)
-    probed = agrees(lambda variables, x: net.apply(*variables, x)[0], (params, state))
+    net = hk.without_apply_rng(
+        hk.transform_with_state(lambda x, training: hk.nets.ResNet18(10)(x, is_training=training))
+    )
+    params, state = net.init(jax.random.key(0), IMAGE, True)
+    probed = agrees(lambda variables, x: net.apply(*variables, x, False)[0], (params, state))
     names = list(probed.sites)
     assert any("initial_conv" in name for name in names)
     assert sum(probed.sites[name].operation == "conv" for name in names) >= 17
