@@ -7,7 +7,7 @@ from typing import Any
 
 from pwact.core.registry import nearest
 from pwact.errors import PwactError
-from pwact.models.config import ModelConfig
+from pwact.models import ModelConfig, quick, small_receptive_field
 from pwact.train.recipe import MEMORISE, QUICK, Recipe
 
 
@@ -122,7 +122,7 @@ class StudyConfig:
                 raise PwactError(f"{name} of {least} or more", f"{name}={value!r}", "ask for more")
 
     def model(self, image_shape: tuple[int, int, int], num_classes: int, **changes: Any) -> ModelConfig:
-        """The study's network for images of this shape: maps of about a quarter of the image's sides.
+        """The study's network for images of this shape: `pwact.models.quick` of the study's widths.
 
         Args:
             image_shape: (row, column, channel).
@@ -132,15 +132,12 @@ class StudyConfig:
         Returns:
             The configuration.
         """
-        first = 2 if min(image_shape[:2]) >= 16 else 1
-        strides = (first, 2, *[1] * (len(self.widths) - 2))
-        return ModelConfig(image_shape, num_classes, **{"widths": self.widths, "strides": strides, **changes})
+        return dataclasses.replace(quick(image_shape, num_classes), widths=self.widths, **changes)
 
     def small_receptive_field(self, image_shape: tuple[int, int, int], num_classes: int) -> ModelConfig:
-        """Its twin whose every point sees one patch of about a third of the image's sides."""
-        side = max(3, min(image_shape[:2]) // 3)
-        patch = side if side % 2 else side - 1
-        return self.model(image_shape, num_classes, first_kernel_size=patch, kernel_size=1)
+        """Its counterpart whose every point sees one patch, as wide as the study's last block."""
+        patches = small_receptive_field(image_shape, num_classes)
+        return dataclasses.replace(patches, widths=(self.widths[-1],) * len(self.widths))
 
     @property
     def primary_block(self) -> int:

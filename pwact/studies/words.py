@@ -22,6 +22,8 @@ LIMITS = [
     "masks exist, and is not asked here.",
     "Networks for small images are not comparable with ImageNet figures.",
     "One architecture on one dataset; the intervals speak of new seeds and new images of it.",
+    "How long networks train is part of the configuration: networks with shuffled points might retain more "
+    "after longer training, and shuffled labels are learnt only as far as the table of networks says.",
     "With average pooling and a linear head the last map is indifferent to arrangement and additive by "
     "construction. That is tested, and is not evidence.",
 ]
@@ -43,7 +45,7 @@ def summary(
 
     Args:
         verdicts: P1 and P4.
-        calibration: of both.
+        calibration: of every metric.
         networks: the first is the one that is judged.
         dataset: its name.
         seconds: of the whole study.
@@ -61,8 +63,13 @@ def summary(
 
 
 def calibrated(calibration: Sequence[Calibration]) -> str:
-    """One line on which metrics may give a verdict."""
-    return "Calibration: " + "; ".join(_calibration(each) for each in calibration) + "."
+    """One line on which metrics may give a verdict, and what failed."""
+    metrics = ", ".join(
+        f"{each.metric} {'admissible' if each.admissible else 'inadmissible'} (AUROC {each.auroc:.3f})"
+        for each in calibration
+    )
+    failed = [check.network for each in calibration for check in each.planted if not check.passed]
+    return f"Calibration: {metrics}." + (f" Failed: {', '.join(dict.fromkeys(failed))}." if failed else "")
 
 
 def _verdict(verdict: Verdict) -> str:
@@ -75,13 +82,6 @@ def _verdict(verdict: Verdict) -> str:
     return (
         f"{verdict.prediction}, {verdict.title[0].lower()}{verdict.title[1:]}: {verdict.verdict}. {criteria}."
     )
-
-
-def _calibration(each: Calibration) -> str:
-    failed = [check.network for check in each.planted if not check.passed]
-    also = f", failed: {', '.join(failed)}" if failed else ""
-    word = "admissible" if each.admissible else "inadmissible"
-    return f"{each.metric} {word} (AUROC {each.auroc:.3f}{also})"
 
 
 def _number(interval: Interval) -> str:

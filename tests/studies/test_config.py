@@ -62,7 +62,8 @@ def test_networks_differ_in_what_they_are_for_and_in_nothing_else(shape):
         assert by_name[name].model == main
     assert dataclasses.replace(by_name[FLATTEN].model, head="gap") == main
     small = by_name[SMALL].model
-    assert (small.widths, small.strides, small.head) == (main.widths, main.strides, main.head)
+    assert small.map_shapes[config.primary_block :] == main.map_shapes[config.primary_block :]
+    assert small.receptive_fields[-1] == small.first_kernel_size < main.receptive_fields[-1]
     assert by_name[SHUFFLED].split == "train"
     assert [kind.split for name, kind in by_name.items() if name != SHUFFLED] == ["test"] * 5
     assert by_name[MOVED].intervention.site == config.primary_site
