@@ -64,6 +64,20 @@ def slices(x):
     return taps @ jnp.ones((taps.shape[-1], 2))
 
 
+def slices_by_index(x):
+    """The same in NumPy's notation, which jax turns into gathers."""
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    rows, columns = x.shape[1:3]
+    shifted = [padded[:, i : i + rows : 2, j : j + columns : 2] for i in range(3) for j in range(3)]
+    return jnp.concatenate(shifted, axis=-1) @ jnp.ones((9 * x.shape[-1], 2))
+
+
+def space_to_depth(x):
+    batch, rows, columns, channels = x.shape
+    x = x[:, : rows // 2 * 2, : columns // 2 * 2].reshape(batch, rows // 2, 2, columns // 2, 2, channels)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows // 2, columns // 2, 4 * channels)
+
+
 NETS = {
     "3x3": chain(conv(3)),
     "even kernel": chain(conv(4), conv(2)),
@@ -77,6 +91,11 @@ NETS = {
         conv(3), lambda x: jnp.moveaxis(x, -1, 1), lambda x: jnp.moveaxis(x, 1, -1), conv(3)
     ),
     "padding by hand": chain(lambda x: jnp.pad(x, ((0, 0), (2, 0), (2, 0), (0, 0))), conv(3, 1, "VALID")),
+    "slices by index": chain(conv(3), slices_by_index, slices_by_index),
+    "space to depth": chain(conv(3), space_to_depth, conv(3)),
+    "every third row": chain(conv(3), lambda x: x[:, np.arange(0, SIZE, 3)], conv(1)),
+    "mirrored": chain(conv(2), lambda x: x[:, ::-1, ::-1], conv(3, 2)),
+    "scanned": lambda x: jax.lax.scan(lambda c, _: (conv(3)(c)[..., :1], None), x, None, length=2)[0],
     "reversed order of layers": chain(pool(3, 3), conv(5, 1)),
 }
 
@@ -136,3 +155,30 @@ def test_both_forms_of_our_convolution_see_the_same(form):
 def test_what_gathers_the_whole_map_sees_the_whole_image(head):
     probed = pwact.probe(chain(conv(3), head), jnp.zeros((1, SIZE, SIZE, 1)))
     assert str(probed.sites["output"].receptive_field) == "whole image"
+
+
+@pytest.mark.parametrize(
+    "resize",
+    [
+        lambda x: jax.image.resize(x, (x.shape[0], 34, 34, x.shape[3]), "bilinear"),
+        lambda x: jax.image.resize(x, (x.shape[0], 34, 34, x.shape[3]), "nearest"),
+        lambda x: jax.lax.conv_transpose(x, jnp.ones((3, 3, 2, 2)), (2, 2), "SAME"),
+        lambda x: jnp.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect"),
+        lambda x: jax.lax.while_loop(lambda c: c.sum() > 9, lambda c: conv(3)(c), x),
+    ],
+)
+def test_where_windows_do_not_move_by_steps_none_is_claimed(resize):
+    probed = pwact.probe(chain(conv(3), resize, conv(3)), jnp.zeros((1, SIZE, SIZE, 1)))
+    assert probed.sites["output"].receptive_field is None
+    assert probed.sites["output"].is_map
+
+
+def test_attention_weights_and_channels_first_are_no_maps():
+    def tokens(x):
+        x = conv(3)(x).reshape(x.shape[0], -1, 2, 1)
+        scores = jnp.einsum("bqhc,bkhc->bhqk", x, x)
+        return jax.nn.softmax(scores)
+
+    assert not pwact.probe(tokens, jnp.zeros((1, 4, 4, 1))).sites["softmax"].is_map
+    first = pwact.probe(lambda x: jnp.moveaxis(conv(3)(x), -1, 1), jnp.zeros((1, SIZE, SIZE, 1)))
+    assert not first.sites["output"].is_map and first.sites["output"].receptive_field.size == (3, 3)

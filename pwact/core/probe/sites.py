@@ -38,7 +38,8 @@ def describe(program: Program, outputs: Any) -> tuple[Sites, dict[str, Var]]:
     values = named_values(found, carriers(jaxpr))
     names = {name: value.variable for value in values for name in value.names}
     one = dataclasses.replace(program, names=names).at(1)
-    fields = Fields(one.jaxpr, max(one.images, key=lambda image: len(image.aval.shape)))
+    constants = dict(zip(one.jaxpr.invars, one.constants, strict=False))
+    fields = Fields(one.jaxpr, max(one.images, key=lambda image: len(image.aval.shape)), constants)
     sites = [
         _site(value, depth, program.batch, one.names[value.names[0]], fields)
         for depth, value in enumerate(values)

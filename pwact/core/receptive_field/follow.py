@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
 from pwact.core.receptive_field.field import ReceptiveField
-from pwact.core.receptive_field.rules import RULES, unknown
+from pwact.core.receptive_field.rules import RULES, gather, unknown
 from pwact.core.receptive_field.view import Value, View, united
 
 LONGEST_SCAN = 64
@@ -25,11 +25,14 @@ class Fields:
         jaxpr: a program whose shapes are numbers.
         image: the input, [batch, ...]. Its rows and columns are the two axes along which convolutions
             slide, and axes 1 and 2 where none does.
+        constants: the inputs whose values are known, such as indices.
     """
 
-    def __init__(self, jaxpr: Jaxpr, image: Var):
+    def __init__(self, jaxpr: Jaxpr, image: Var, constants: Mapping[Var, Any]):
         self.shape = image.aval.shape
         self._values: dict[Var, Value] = {}
+        self._constants = constants
+        self._definitions: dict[Var, JaxprEqn] = {}
         self._slid: set[int] = set()
         start = tuple(View({axis: 1}, 0, 1, 0, size) for axis, size in enumerate(self.shape) if axis > 0)
         self._run(ClosedJaxpr(jaxpr, ()), [start if var is image else None for var in jaxpr.invars])
@@ -66,7 +69,7 @@ class Fields:
         if len(var.aval.shape) != 4:
             return False
         return views is None or all(
-            not view.known or (set(view.strides) <= {axis} and view.loose <= {3})
+            not view.known or (set(view.strides) <= {axis} and view.loose <= {axis, 3})
             for axis, view in enumerate(views, 1)
         )
 
@@ -84,13 +87,31 @@ class Fields:
         for equation in body.jaxpr.eqns:
             values = [None if isinstance(atom, Literal) else local.get(atom) for atom in equation.invars]
             self._note_sliding(equation, values)
-            results = _BODIES.get(equation.primitive.name, _apply)(self, equation, values)
+            results = _SPECIAL.get(equation.primitive.name, _apply)(self, equation, values)
             local.update(zip(equation.outvars, results, strict=True))
+            self._definitions.update(dict.fromkeys(equation.outvars, equation))
         for var, value in local.items():
             known = self._values.setdefault(var, value)
             if known != value:  # another turn of a loop
                 self._values[var] = _unknown(known if known is not None else value)
         return [None if isinstance(atom, Literal) else local.get(atom) for atom in body.jaxpr.outvars]
+
+    def fixed(self, atom: Any) -> Any:
+        """The value of an atom that the program computes from nothing, such as an index; else None."""
+        if isinstance(atom, Literal):
+            return atom.val
+        if atom in self._constants:
+            return self._constants[atom]
+        definition = self._definitions.get(atom)
+        if definition is None or definition.primitive.multiple_results:
+            return None
+        values = [self.fixed(operand) for operand in definition.invars]
+        if any(value is None for value in values):
+            return None
+        with jax.ensure_compile_time_eval():
+            return definition.primitive.bind(
+                *values, **definition.primitive.get_bind_params(definition.params)
+            )
 
     def _note_sliding(self, equation: JaxprEqn, values: Sequence[Value]) -> None:
         if equation.primitive.name == "conv_general_dilated" and values[0] is not None:
@@ -108,6 +129,24 @@ def _apply(fields: Fields, equation: JaxprEqn, values: Sequence[Value]) -> list[
 def _plain(value: Any) -> Any:
     """NumPy's integers, which padding and einsum leave in parameters, as Python's."""
     return int(value) if isinstance(value, np.integer) else value
+
+
+def _gather(fields: Fields, equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
+    if all(value is None for value in values):
+        return [None] * len(equation.outvars)
+    indices = fields.fixed(equation.invars[1])
+    return gather(equation, values, None if indices is None else np.asarray(indices))
+
+
+def _dot(fields: Fields, equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
+    """A product over an axis along which windows move, with fixed zeros in it, picks what it likes."""
+    values = list(values)
+    for side, axes in enumerate(equation.params["dimension_numbers"][0]):
+        moving = any(axis in view.strides for view in values[side] or () for axis in axes)
+        weights = fields.fixed(equation.invars[1 - side]) if moving else None
+        if weights is not None and not np.all(weights):
+            values[side] = _unknown(values[side])
+    return _apply(fields, equation, values)
 
 
 def _call(fields: Fields, equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
@@ -170,10 +209,12 @@ def _unknown(value: Value) -> Value:
     return None if value is None else tuple(dataclasses.replace(view, known=False) for view in value)
 
 
-_BODIES: dict[str, Callable[[Fields, JaxprEqn, Sequence[Value]], list[Any]]] = {
+_SPECIAL: dict[str, Callable[[Fields, JaxprEqn, Sequence[Value]], list[Any]]] = {
     **dict.fromkeys(
         ("jit", "closed_call", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call"), _call
     ),
     "cond": _cond,
+    "dot_general": _dot,
+    "gather": _gather,
     "scan": _scan,
 }

@@ -250,28 +250,67 @@ def _groups(old: Shape, new: Shape) -> Any:
 
 def _reshaped(view: View, old: Shape, new: Shape, groups: Sequence[tuple[list[int], list[int]]]) -> View:
     """The view after a reshape, from where each entry's window begins before and after it."""
-    strides: dict[int, int] = {}
-    loose: set[int] = set()
-    offset, size = view.offset, view.size
+    loose = {axis for first, second in groups if view.loose & {*first} for axis in second if new[axis] > 1}
+    result = dataclasses.replace(view, strides={}, loose=frozenset(loose))
     for first, second in groups:
-        if view.loose.intersection(first):
-            loose.update(axis for axis in second if new[axis] > 1)
-        if not any(axis in view.strides for axis in first):
-            continue
-        begins = np.zeros([old[axis] for axis in first], int)
-        for place, axis in enumerate(first):
-            index = np.arange(old[axis]).reshape([-1 if p == place else 1 for p in range(len(first))])
-            begins = begins + view.strides.get(axis, 0) * index
-        begins = begins.reshape([new[axis] for axis in second])
-        for place, axis in enumerate(second):
-            steps = np.diff(begins, axis=place)
-            if steps.size and steps.any() and (steps == steps.flat[0]).all():
-                strides[axis] = int(steps.flat[0])
-                index = np.arange(new[axis]).reshape([-1 if p == place else 1 for p in range(len(second))])
-                begins = begins - strides[axis] * index
-        loose.update(axis for place, axis in enumerate(second) if np.ptp(begins, axis=place).any())
-        offset, size = offset + int(begins.min()), size + int(np.ptp(begins))
-    return dataclasses.replace(view, strides=strides, offset=offset, size=size, loose=frozenset(loose))
+        if any(axis in view.strides for axis in first):
+            begins = sum(
+                view.strides.get(axis, 0) * index
+                for axis, index in zip(first, np.indices([old[axis] for axis in first]), strict=True)
+            )
+            result = _beginning(result, np.reshape(begins, [new[axis] for axis in second]), second)
+    return result
+
+
+def _beginning(view: View, begins: np.ndarray, axes: Sequence[int]) -> View:
+    """Let the windows begin later, by `begins`, whose axes are `axes` of the value.
+
+    What moves by equal steps along an axis becomes a stride, what is left is a larger window.
+    """
+    strides = dict(view.strides)
+    for place, axis in enumerate(axes):
+        steps = np.diff(begins, axis=place)
+        if steps.size and steps.any() and (steps == steps.flat[0]).all():
+            strides[axis] = strides.get(axis, 0) + int(steps.flat[0])
+            begins = begins - steps.flat[0] * np.indices(begins.shape)[place]
+    varying = {axis for place, axis in enumerate(axes) if np.ptp(begins, axis=place).any()}
+    return dataclasses.replace(
+        view,
+        strides=strides,
+        offset=view.offset + int(begins.min()),
+        size=view.size + int(np.ptp(begins)),
+        loose=view.loose | varying,
+    )
+
+
+def gather(equation: JaxprEqn, values: Sequence[Value], indices: np.ndarray | None) -> list[Value]:
+    """Indexing at places that the program fixes, which is also what a slice with steps may become.
+
+    Args:
+        equation: a gather.
+        values: what its operands see.
+        indices: its second operand; None when it is not fixed.
+    """
+    numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
+    if values[0] is None or indices is None or numbers.operand_batching_dims:
+        return unknown(equation, values)
+    shape, rank = equation.invars[0].aval.shape, equation.outvars[0].aval.ndim
+    around = [axis for axis in range(rank) if axis not in numbers.offset_dims]
+    kept = [axis for axis in range(len(shape)) if axis not in numbers.collapsed_slice_dims]
+    places = dict(zip(kept, numbers.offset_dims, strict=True))
+
+    def gathered(view: View) -> View:
+        low, high = view.hull(shape)
+        result = dataclasses.replace(view.moved(places), low=low, high=high)
+        for index, axis in enumerate(numbers.start_index_map):
+            begins = np.clip(indices[..., index], 0, shape[axis] - sizes[axis]).astype(int)
+            if axis in view.strides:
+                result = _beginning(result, np.asarray(view.strides[axis] * begins), around)
+            elif axis in view.loose:
+                result = dataclasses.replace(result, loose=result.loose | {*around})
+        return result
+
+    return [_map(values[0], gathered)]
 
 
 UNARY_AND_BINARY = """
