@@ -37,9 +37,19 @@ def probe(model: Any, image: Any, *, variables: Any = None, mode: Mode = "evalua
             pair (outputs, new variables). A function runs as it is written, and in training mode returns
             that pair itself.
 
+    The sites are `input`, `output`, what each module returned by its path (`blocks.0.conv`), what each nested
+    `jit`, `custom_jvp` or `custom_vjp` returned by its function's name under the path of its module
+    (`blocks.0.relu`), what leaves a `jax.named_scope`, names given with `checkpoint_name`, and convolutions,
+    products, pools, sums of two activations and the like where nothing else names them. What a library's own
+    layer does inside is not named. The second value of the same name is `name@2`, of a pytree `name[0]` or
+    `name[key]`. Two names of one value are aliases.
+
+    The model is traced with a symbol for the number of images, so Python code that compares that number with
+    a constant is traced for every other number.
+
     Raises:
-        PwactError: no variables for a Linen module, a model that needs more arguments, an image without
-            a batch axis.
+        PwactError: no variables for a Linen module, a model that needs more arguments or does not run on
+            such an image, an image without a batch axis.
 
     Example:
         >>> import jax, jax.numpy as jnp, pwact
@@ -132,7 +142,9 @@ class Probe:
         return Cut(self, found.name)
 
     def __repr__(self) -> str:
-        return f"Probe in {self.mode} mode, {len(self.sites)} sites\n{self.sites!r}"
+        sizes = ", ".join(map(str, sorted(self._programs)))
+        batches = "any number of images" if self._symbolic else f"{sizes} images (each number is traced)"
+        return f"Probe in {self.mode} mode, {len(self.sites)} sites, for {batches}\n{self.sites!r}"
 
     def program(self, batch: int) -> Program:
         """The program for a number of images; traced at most once."""
@@ -184,7 +196,7 @@ class Probe:
         repeated = [name for name, count in Counter(sites).items() if count > 1]
         if repeated:
             raise PwactError("each site once", f"{repeated[0]!r} repeatedly", "drop the repetition")
-        return {name: program.names[self.sites[name].name] for name in sites}
+        return {name: program.variable(self.sites[name].name) for name in sites}
 
     def _edits(self, program: Program, edits: Mapping[str, Edit]) -> dict[Var, Edit]:
         found: dict[Var, Edit] = {}
@@ -196,7 +208,7 @@ class Probe:
                     f"{name!r}, {site.when}",
                     "edit the value that goes in, or the result",
                 )
-            var = program.names[site.name]
+            var = program.variable(site.name)
             if var in found:
                 raise PwactError(
                     "one edit a site", f"{name!r} and an alias of it", "compose the two functions"

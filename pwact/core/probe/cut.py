@@ -12,6 +12,7 @@ from jax.extend.core import Jaxpr, JaxprEqn, Var, new_jaxpr_eqn
 from pwact.core.probe.emit import Emission, needed
 from pwact.core.probe.marks import site_p
 from pwact.core.probe.normal_form import TRANSPARENT, Atom, bodies, variables_inside
+from pwact.core.probe.trace import Program
 from pwact.core.probe.values import dependents, variables
 from pwact.errors import PwactError
 
@@ -41,6 +42,7 @@ class Cut:
     def __init__(self, probe: Probe, site: str):
         self.probe = probe
         self.site = site
+        self._parts: dict[int, Split] = {}
 
     def below(self, variables: Any, image: Any) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """From images to the site.
@@ -49,7 +51,7 @@ class Cut:
             The activation, and what else the part above needs of these images.
         """
         program, args = self.probe.bound(variables, image)
-        parts = split(program.jaxpr, program.names[self.site], program.images)
+        parts = self._split(program)
         (activation, *rest), _ = Emission().emit(parts.jaxpr, args, outputs=[parts.site, *parts.rest])
         return activation, tuple(rest)
 
@@ -65,7 +67,7 @@ class Cut:
             PwactError: an activation or a rest of another shape or dtype than `below` returns.
         """
         program = self.probe.program_like(self.site, activation)
-        parts = split(program.jaxpr, program.names[self.site], program.images)
+        parts = self._split(program)
         crossing = (parts.site, *parts.rest)
         expected = [(var.aval.shape, var.aval.dtype) for var in crossing]
         found = [(jnp.shape(value), jnp.result_type(value)) for value in (activation, *rest)]
@@ -79,6 +81,12 @@ class Cut:
         args = [*self.probe.bound_variables(program, variables), activation, *rest]
         results, _ = Emission().emit(parts.jaxpr, args, inputs=inputs, outputs=parts.jaxpr.outvars)
         return program.unflatten(results)
+
+    def _split(self, program: Program) -> Split:
+        if program.batch not in self._parts:
+            site = program.variable(self.site)
+            self._parts[program.batch] = split(program.jaxpr, site, program.images)
+        return self._parts[program.batch]
 
 
 class Split(NamedTuple):

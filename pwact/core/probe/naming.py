@@ -15,8 +15,7 @@ from pwact.core.probe.scopes import Frames, key_of
 Key = tuple[int, ...]
 
 FIRST = ("input", "output", "module", "author")
-"""Kinds whose names do not move when an operation or a function happens to have the same name."""
-
+"""Kinds that are never left out, and whose names do not move when an operation has the same."""
 
 WEIGHTED = ("conv", "dot")
 """Operations after which a scope that holds just one of them is called."""
@@ -64,11 +63,16 @@ def named_values(found: Sequence[Candidate], carriers: dict[Var, Var]) -> list[N
 def _numbered(ordered: Sequence[Candidate]) -> dict[int, str]:
     counts: Counter[str] = Counter()
     names: dict[int, str] = {}
-    for candidate in sorted(ordered, key=lambda candidate: candidate.kind not in FIRST):
+    for candidate in sorted(ordered, key=_precedence):
         counts[candidate.name] += 1
         count = counts[candidate.name]
         names[id(candidate)] = candidate.name if count == 1 else f"{candidate.name}@{count}"
     return names
+
+
+def _precedence(candidate: Candidate) -> int:
+    """Who gets a name without a number: the model's ends, then its modules and its author, then the rest."""
+    return 0 if candidate.kind in ("input", "output") else 1 if candidate.kind in FIRST else 2
 
 
 def _without_hidden(found: Sequence[Candidate]) -> list[Candidate]:

@@ -59,14 +59,14 @@ def _ends(name: str, atoms: Sequence[Any], tree: Any) -> list[Candidate]:
 def _site(value: NamedValue, depth: int, batch: Any, variable: Var, fields: Fields) -> Site:
     """The site for a value; `variable` holds it in the program that `fields` followed."""
     context, aval = value.candidate.context, value.variable.aval
-    axis = batch_axis(aval.shape, batch)
-    one_image = [concrete(size, 1) for place, size in enumerate(aval.shape) if place != axis]
+    captured = (*context.loops, *aval.shape)
+    axis = batch_axis(captured, batch)
     return Site(
         name=value.names[0],
         aliases=value.names[1:],
         operation=value.candidate.operation,
-        shape=(*context.loops, *one_image),
-        batch_axis=None if axis is None else axis + len(context.loops),
+        shape=tuple(concrete(size, 1) for place, size in enumerate(captured) if place != axis),
+        batch_axis=axis,
         dtype=aval.dtype,
         depth=depth,
         is_map=axis == 0 and not context.loops and fields.is_map(variable),

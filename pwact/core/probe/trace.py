@@ -44,6 +44,16 @@ class Program:
     results: Any
     names: Mapping[str, Var] = dataclasses.field(default_factory=dict)
 
+    def variable(self, name: str) -> Var:
+        """The variable that holds a site's value."""
+        if name not in self.names:
+            raise PwactError(
+                "the same sites for every number of images",
+                f"no {name!r} for {self.batch}",
+                "give the model batches of the size it was probed with",
+            )
+        return self.names[name]
+
     def at(self, batch: int) -> Program:
         """The same program for a number of images."""
         jaxpr, variables = at_batch_size(self.jaxpr, batch)
@@ -75,7 +85,8 @@ def trace(function: Function, variables: Any, image: Any, batch: Any) -> Program
         batch: the number of images, or a symbol for it.
 
     Raises:
-        NeedsBatchSizeError: the model fails, and a symbol was given.
+        NeedsBatchSizeError: the model fails when the number of images is a symbol.
+        PwactError: it fails when that is a number.
     """
     image = jax.tree.map(lambda struct: with_batch(struct, batch), image)
     try:
@@ -84,9 +95,14 @@ def trace(function: Function, variables: Any, image: Any, batch: Any) -> Program
     except PwactError:
         raise
     except Exception as error:  # whatever a model raises when it cannot take a symbol for a number
-        if not is_symbolic_dim(batch):
-            raise
-        raise NeedsBatchSizeError from error
+        if is_symbolic_dim(batch):
+            raise NeedsBatchSizeError from error
+        shapes = ", ".join(f"{struct.dtype}{list(struct.shape)}" for struct in jax.tree.leaves(image))
+        raise PwactError(
+            f"a model that runs on {shapes}",
+            f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}",
+            "probe it with an image like those it takes and with its own variables",
+        ) from error
     jaxpr = normal_form(closed.jaxpr)
     images = tuple(jaxpr.invars[len(jaxpr.invars) - len(jax.tree.leaves(image)) :])
     return Program(jaxpr, tuple(closed.consts), images, image, batch, results)
