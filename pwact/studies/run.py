@@ -251,16 +251,16 @@ class _Study:
         }
 
     def _weights(self) -> dict[str, float]:
-        """Rough costs, for the time to go: an epoch of training costs 1, measuring a kind of networks 1."""
+        """Rough costs, for the time to go. The unit is an epoch of ten networks on 4,000 images."""
         config = self.config
         again = len(self.splits["train"]) / 4000 * config.seeds / 10
         synthetic_epochs = config.synthetic.epochs * config.synthetic_images / 5000
         synthetic_epochs *= config.calibration_seeds / 10
-        weights = {STAGES[name]: 2 * synthetic_epochs + 1 for name in synthetic.SETS}
-        weights[STAGES["planted"]] = 4 * config.calibration.null_trials / 400
+        weights = {STAGES[name]: 2 * synthetic_epochs + 1.5 for name in synthetic.SETS}
+        weights[STAGES["planted"]] = 3 * config.calibration.null_trials / 400 + 1.0
         for kind in self.kinds:
             epochs = 0 if kind.treatment == "untrained" else kind.recipe.epochs
-            weights[f"training: {kind.name}"] = (epochs + 0.2) * again
+            weights[f"training: {kind.name}"] = epochs * again + (0.5 if epochs else 0.1)
         for kind in self.kinds:
-            weights[f"measuring: {kind.name}"] = again * len(self._sites(kind))
-        return {**weights, "verdicts": 1.0, "maps and strongest images": 2.0, "writing": 1.0}
+            weights[f"measuring: {kind.name}"] = (0.3 + again) * len(self._sites(kind))
+        return {**weights, "verdicts": 0.3, "maps and strongest images": 0.5, "writing": 0.3}
