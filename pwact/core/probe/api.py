@@ -15,7 +15,7 @@ from jax.extend.core import Var
 from pwact.core.probe.cut import Cut
 from pwact.core.probe.dimensions import batch_from, symbolic_batch
 from pwact.core.probe.emit import Emission
-from pwact.core.probe.modes import Mode
+from pwact.core.probe.modes import Mode, checked_mode
 from pwact.core.probe.site import Sites
 from pwact.core.probe.sites import describe
 from pwact.core.probe.trace import Function, NeedsBatchSizeError, Program, as_function, trace
@@ -24,7 +24,7 @@ from pwact.errors import PwactError
 Edit = Callable[[jax.Array], jax.Array]
 
 
-def probe(model: Any, image: Any, *, variables: Any = None, mode: Mode = "evaluation") -> Probe:
+def probe(model: Any, image: Any, *, variables: Any = None, mode: str = "evaluation") -> Probe:
     """Trace a model once and name the places in it.
 
     Args:
@@ -62,8 +62,9 @@ def probe(model: Any, image: Any, *, variables: Any = None, mode: Mode = "evalua
         >>> silenced[0]
         Array([0., 0.], dtype=float32)
     """
-    function, variables = as_function(model, variables, mode)
-    return Probe(function, variables, _structs(image), mode)
+    checked = checked_mode(mode)
+    function, variables = as_function(model, variables, checked)
+    return Probe(function, variables, _structs(image), checked)
 
 
 class Probe:

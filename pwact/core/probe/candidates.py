@@ -20,7 +20,7 @@ from pwact.core.probe.scopes import Frames, ScopeEnd, path_of, readers_of, scope
 class Context:
     """Where in the control flow a value lies: lengths of the scans around it, the condition in words."""
 
-    loops: tuple[int, ...] = ()
+    loops: tuple[Any, ...] = ()
     when: str = ""
     editable: bool = True
 

@@ -23,10 +23,13 @@ SWITCHES: dict[str, Mode] = {
 """The names under which a boolean says how a model is run, and the mode in which each is true."""
 
 
-def check_mode(mode: str) -> None:
-    """Raise unless the mode is one of the two."""
-    if mode not in ("evaluation", "training"):
-        raise PwactError("mode 'evaluation' or 'training'", repr(mode), "choose one of the two")
+def checked_mode(mode: str) -> Mode:
+    """The mode; anything but the two raises."""
+    if mode == "evaluation":
+        return "evaluation"
+    if mode == "training":
+        return "training"
+    raise PwactError("mode 'evaluation' or 'training'", repr(mode), "choose one of the two")
 
 
 def switches_of(call: Callable[..., Any], mode: Mode) -> dict[str, bool]:

@@ -30,7 +30,8 @@ class Site:
         is_map: whether the activation is [batch, row, column, channel].
         editable: whether `edits` may name it.
         cuttable: whether the program can be cut there.
-        when: empty, or under which condition it is computed: "in a scan of 4", "in branch 1 of 2".
+        when: empty, or where in the control flow it is: "scan of 4", "branch 1 of 2", "while, last turn".
+            Where a branch is not taken, its sites are captured as zeros.
         receptive_field: which pixels of the input a point depends on; None where that is not defined.
     """
 

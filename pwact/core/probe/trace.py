@@ -14,7 +14,7 @@ from jax.extend.core import Jaxpr, Var
 from pwact.core.probe.concrete import at_batch_size
 from pwact.core.probe.dimensions import with_batch
 from pwact.core.probe.linen_model import linen_function, marked_linen_modules
-from pwact.core.probe.modes import Mode, check_mode
+from pwact.core.probe.modes import Mode
 from pwact.core.probe.nnx_model import nnx_function
 from pwact.core.probe.normal_form import normal_form
 from pwact.errors import PwactError
@@ -110,7 +110,6 @@ def trace(function: Function, variables: Any, image: Any, batch: Any) -> Program
 
 def as_function(model: Any, variables: Any, mode: Mode) -> tuple[Function, Any]:
     """A model of any kind as a function of (variables, image), and its variables."""
-    check_mode(mode)
     if isinstance(model, nnx.Module):
         function, own = nnx_function(model, mode)
         return function, own if variables is None else variables

@@ -78,3 +78,40 @@ def test_a_jitted_run_is_compiled_once_a_size():
     for batch in (3, 3, 5, 3, 5):
         run(VARIABLES, jnp.zeros((batch, 2, 2, 3)))
     assert run._cache_size() == 2
+
+
+@jax.custom_jvp
+def doubled(x):
+    return x * jnp.ones_like(x)
+
+
+doubled.defjvp(lambda primals, tangents: (doubled(*primals), tangents[0] * 2 * jnp.ones_like(primals[0])))
+
+
+@jax.custom_vjp
+def tripled(x, unused):
+    return x + 0 * unused
+
+
+tripled.defvjp(lambda x, unused: (tripled(x, unused), x), lambda x, g: (g * 3 + 0 * x, None))
+
+
+def test_derivative_rules_serve_every_batch_size():
+    def rules(variables, image):
+        return tripled(doubled(jax.nn.relu(image @ variables)), image[..., :2]).sum((1, 2))
+
+    probed = pwact.probe(rules, jnp.zeros((4, 2, 2, 3)), variables=VARIABLES)
+    for batch in (1, 5):
+        image = jax.random.normal(jax.random.key(batch), (batch, 2, 2, 3))
+        expected = jax.grad(lambda v, x: rules(v, x).sum(), (0, 1))(VARIABLES, image)
+        found = jax.grad(lambda v, x: probed.run(v, x)[0].sum(), (0, 1))(VARIABLES, image)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, expected)
+    assert probed.traces == 1
+
+
+def test_seeds_are_a_vmap_over_variables():
+    probed = pwact.probe(model, jnp.zeros((4, 2, 2, 3)), variables=VARIABLES)
+    image, seeds = jnp.ones((6, 2, 2, 3)), jnp.stack([VARIABLES, -VARIABLES, 2 * VARIABLES])
+    outputs, captured = jax.vmap(lambda v: probed.run(v, image, sites=["relu"]))(seeds)
+    np.testing.assert_allclose(outputs, jnp.stack([model(v, image) for v in seeds]), rtol=1e-6)
+    assert captured["relu"].shape == (3, 6, 2, 2, 2)
