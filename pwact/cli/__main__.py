@@ -1,3 +1,6 @@
+"""`python -m pwact.cli` is `pwact`."""
+
 from pwact.cli import main
 
-main()
+if __name__ == "__main__":
+    main()
