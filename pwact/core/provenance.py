@@ -85,7 +85,7 @@ def _versions() -> str:
 
 @functools.cache
 def _platform() -> str:
-    return platform.platform()
+    return f"{platform.system()} {platform.machine()}"
 
 
 def _arrays(variables: Any) -> list[tuple[str, np.ndarray]]:
