@@ -272,7 +272,13 @@ def variations(rounds: int) -> dict:
         f"micro-batch {size}": sweeper(variables, data, SIX, micro_batch=size) for size in (4, 8, 16, 32, 64)
     }
     ways["by class"] = sweeper(variables, data, SIX_BY_CLASS)
-    ways["by class, loads of 512"] = sweeper(variables, data, SIX_BY_CLASS, batch_size=512)
+    label = np.random.default_rng(1).integers(0, 100, IMAGES)
+    hundred = pwact.data.arrays(images, label, num_classes=100, name="noise")
+    in_order = pwact.data.arrays(images, np.sort(label), num_classes=100, name="noise")
+    each = {name: by_class(acc, 100) for name, acc in SIX.items()}
+    ways["by class, 100 classes"] = sweeper(variables, hundred, each)
+    ways["by class, 100 classes, loads of 2,048"] = sweeper(variables, hundred, each, batch_size=2048)
+    ways["by class, 100 classes, dataset in order of class"] = sweeper(variables, in_order, each)
     otherwise = {
         "without the compile option": ("CPU_OPTIONS", {}),
         "statistics on whole micro-batches": ("SMALL_ROW_BYTES", 1 << 60),

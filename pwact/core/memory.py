@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 KEPT = 64
 """Per probe; the least recently used go first."""
 
+LIBRARIES = ("jax", "jaxlib", "numpy")
+"""Their modules and functions do not change under us."""
+
 Item = TypeVar("Item")
 Factory = TypeVar("Factory", bound=Callable[..., Any])
 
@@ -50,13 +53,58 @@ def function_key(function: Any) -> Hashable:
         >>> function_key(scaled(2)) == function_key(scaled(3))
         False
     """
-    if not isinstance(function, types.FunctionType):
-        return function if isinstance(function, Hashable) else (type(function), id(function))
-    inside = [cell.cell_contents for cell in function.__closure__ or ()]
-    inside += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    if all(isinstance(value, (int, float, str, bool, type(None))) for value in inside):
-        return (function.__code__, tuple((type(value), value) for value in inside))
-    return function
+    if isinstance(function, types.FunctionType):
+        return _written(function, ()) or function
+    return function if isinstance(function, Hashable) else _Itself(function)
+
+
+def _written(function: types.FunctionType, within: tuple[types.FunctionType, ...]) -> Hashable | None:
+    """A function's code with every value that it refers to; None where one of these might change unseen."""
+    if function in within:
+        return None
+    names = _names(function.__code__) & function.__globals__.keys()
+    try:
+        values = [cell.cell_contents for cell in function.__closure__ or ()]
+    except ValueError:  # a cell that is still empty
+        return None
+    values += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    values += [function.__globals__[name] for name in sorted(names)]
+    key: list[Hashable] = [function.__code__]
+    for value in values:
+        if isinstance(value, (int, float, str, bool, type(None))):
+            key.append((type(value), value))
+        elif _of_library(value):
+            key.append(value)
+        elif isinstance(value, types.FunctionType) and (inner := _written(value, (*within, function))):
+            key.append(inner)
+        else:
+            return None
+    return tuple(key)
+
+
+def _of_library(value: Any) -> bool:
+    if isinstance(value, types.ModuleType):
+        return value.__name__.partition(".")[0] in LIBRARIES
+    return callable(value) and (getattr(value, "__module__", None) or "").partition(".")[0] in LIBRARIES
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """The names of globals, and of attributes, in a function and in those inside it."""
+    inside = (const for const in code.co_consts if isinstance(const, types.CodeType))
+    return set(code.co_names).union(*map(_names, inside))
+
+
+class _Itself:
+    """Equal only for the very same object, which it keeps alive so that no other takes its place."""
+
+    def __init__(self, thing: Any):
+        self.thing = thing
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and other.thing is self.thing
+
+    def __hash__(self) -> int:
+        return id(self.thing)
 
 
 def memoized(factory: Factory) -> Factory:
