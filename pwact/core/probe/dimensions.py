@@ -27,17 +27,14 @@ def concrete(size: Any, batch: int) -> int:
 
 
 def batch_axis(shape: tuple[Any, ...], batch: Any) -> int | None:
-    """The axis that holds the images and nothing else, or None.
+    """The axis that holds the images and nothing else, when their number is a symbol; or None.
 
     Example:
         >>> batch = symbolic_batch()
         >>> batch_axis((4, batch, 8), batch), batch_axis((4 * batch, 8), batch)
         (1, None)
     """
-    symbolic = is_symbolic_dim(batch)
-    return next(
-        (i for i, size in enumerate(shape) if is_symbolic_dim(size) == symbolic and size == batch), None
-    )
+    return next((axis for axis, size in enumerate(shape) if is_symbolic_dim(size) and size == batch), None)
 
 
 def batch_from(size: Any, found: int) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jax.export import is_symbolic_dim
 from jax.extend.core import Literal, Var
 
 from pwact.core.probe.candidates import Candidate, candidates
@@ -39,9 +40,10 @@ def describe(program: Program, outputs: Any) -> tuple[Sites, dict[str, Var]]:
     names = {name: value.variable for value in values for name in value.names}
     one = dataclasses.replace(program, names=names).at(1)
     constants = dict(zip(one.jaxpr.invars, one.constants, strict=False))
-    fields = Fields(one.jaxpr, max(one.images, key=lambda image: len(image.aval.shape)), constants)
+    images = sorted((var for var in one.images if var.aval.shape), key=lambda var: -len(var.aval.shape))
+    followed = [Fields(one.jaxpr, image, constants) for image in images]
     sites = [
-        _site(value, depth, program.batch, one.names[value.names[0]], fields)
+        _site(value, depth, program.batch, one.names[value.names[0]], followed)
         for depth, value in enumerate(values)
     ]
     return Sites(sites), names
@@ -56,11 +58,24 @@ def _ends(name: str, atoms: Sequence[Any], tree: Any) -> list[Candidate]:
     ]
 
 
-def _site(value: NamedValue, depth: int, batch: Any, variable: Var, fields: Fields) -> Site:
-    """The site for a value; `variable` holds it in the program that `fields` followed."""
+def _site(value: NamedValue, depth: int, batch: Any, variable: Var, followed: Sequence[Fields]) -> Site:
+    """The site for a value.
+
+    Args:
+        value: what is described.
+        depth: its place in the order of the program.
+        batch: the number of images, or its symbol.
+        variable: what holds the value in the program that was followed.
+        followed: what each array of the image leads to, that of the highest rank first.
+    """
     context, aval = value.candidate.context, value.variable.aval
     captured = (*context.loops, *aval.shape)
-    axis = batch_axis(captured, batch)
+    if is_symbolic_dim(batch):
+        axis = batch_axis(captured, batch)
+    else:
+        axes = (fields.batch_axis(variable) for fields in followed)
+        axis = next((len(context.loops) + axis for axis in axes if axis is not None), None)
+    fields = followed[0]
     return Site(
         name=value.names[0],
         aliases=value.names[1:],

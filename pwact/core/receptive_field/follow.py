@@ -34,7 +34,8 @@ class Fields:
         self._constants = constants
         self._definitions: dict[Var, JaxprEqn] = {}
         self._slid: set[int] = set()
-        start = tuple(View({axis: 1}, 0, 1, 0, size) for axis, size in enumerate(self.shape) if axis > 0)
+        # Of the batch only the axis along which it lies is followed, for any operation may mix images.
+        start = tuple(View({axis: 1}, 0, 1, 0, size, known=axis > 0) for axis, size in enumerate(self.shape))
         self._run(ClosedJaxpr(jaxpr, ()), [start if var is image else None for var in jaxpr.invars])
 
     def field(self, var: Var) -> ReceptiveField | None:
@@ -73,13 +74,23 @@ class Fields:
             for axis, view in enumerate(views, 1)
         )
 
+    def batch_axis(self, var: Var) -> int | None:
+        """The axis of a value along which the images lie, one an index; None when there is no such."""
+        value = self._values.get(var)
+        if value is None:
+            return None
+        if not value[0].strides and value[0].size == 0:  # after an operation without a rule
+            sizes = list(var.aval.shape)
+            return sizes.index(self.shape[0]) if self.shape[0] in sizes else None
+        return next((axis for axis, stride in value[0].strides.items() if stride == 1), None)
+
     def _axes(self) -> tuple[int, ...]:
         """The image's axes of rows and columns; another number than two when it has no such."""
         return tuple(sorted(self._slid)) if self._slid else (1, 2)[: len(self.shape) - 1]
 
     def _rows_and_columns(self, var: Var) -> tuple[View, ...] | None:
         value, axes = self._values.get(var), self._axes()
-        return tuple(value[axis - 1] for axis in axes) if value is not None and len(axes) == 2 else None
+        return tuple(value[axis] for axis in axes) if value is not None and len(axes) == 2 else None
 
     def _run(self, body: ClosedJaxpr, args: Sequence[Value]) -> list[Value]:
         """What the results of a program see, given what its inputs see."""
@@ -116,7 +127,7 @@ class Fields:
     def _note_sliding(self, equation: JaxprEqn, values: Sequence[Value]) -> None:
         if equation.primitive.name == "conv_general_dilated" and values[0] is not None:
             slid = equation.params["dimension_numbers"].lhs_spec[2:]
-            self._slid |= {axis for axis, view in enumerate(values[0], 1) if set(slid) & set(view.strides)}
+            self._slid |= {axis for axis, view in enumerate(values[0]) if set(slid) & set(view.strides)}
 
 
 def _apply(fields: Fields, equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:

@@ -49,6 +49,12 @@ def reduction(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
     ]
 
 
+def collective(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
+    """What `lax.psum` over the axis of a `vmap` becomes: a reduction by number instead of name."""
+    by_number = all(isinstance(axis, int) for axis in equation.params["axes"])
+    return reduction(equation, values) if by_number else unknown(equation, values)
+
+
 def cumulative(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
     return [_spread(value, [equation.params["axis"]], equation.invars[0].aval.shape) for value in values]
 
@@ -330,6 +336,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("argmax", "argmin"), reduction),
     **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"), cumulative),
     **dict.fromkeys(("reduce_window_sum", "reduce_window_max", "reduce_window_min"), reduce_window),
+    **dict.fromkeys(("psum", "pmax", "pmin"), collective),
     "optimization_barrier": each,
     "broadcast_in_dim": broadcast_in_dim,
     "transpose": transpose,

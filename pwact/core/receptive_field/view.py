@@ -75,7 +75,7 @@ class View:
 
 
 Views = tuple[View, ...]
-"""One for each axis of the image but the batch."""
+"""One for each axis of the image, the batch first."""
 
 Value = Views | None
 """None: does not depend on the image."""

@@ -115,3 +115,18 @@ def test_seeds_are_a_vmap_over_variables():
     outputs, captured = jax.vmap(lambda v: probed.run(v, image, sites=["relu"]))(seeds)
     np.testing.assert_allclose(outputs, jnp.stack([model(v, image) for v in seeds]), rtol=1e-6)
     assert captured["relu"].shape == (3, 6, 2, 2, 2)
+
+
+def test_where_every_size_is_traced_the_batch_axis_is_told_from_others_of_that_size():
+    def normalised(variables, image):
+        x = image @ variables
+        mean = x.sum((0, 1, 2)) / (int(image.shape[0]) * 4)
+        return jnp.tanh(
+            jax.vmap(lambda image: jnp.moveaxis(image, -1, 0), out_axes=1)(x - mean.reshape(1, 1, 1, 2))
+        )
+
+    image = jnp.ones((2, 2, 2, 3))
+    sites = pwact.probe(normalised, image, variables=VARIABLES).sites
+    assert (sites["dot"].batch_axis, sites["dot"].shape) == (0, (2, 2, 2))
+    assert (sites["tanh"].batch_axis, sites["tanh"].shape) == (1, (2, 2, 2))
+    assert sites["tanh"].receptive_field.whole_image, "the mean is over all points"
