@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.export import is_symbolic_dim
 from jax.extend.core import Var
 
 from pwact.core.probe.cut import Cut
@@ -156,14 +157,37 @@ class Probe:
                 self._programs[batch], _ = self._trace(batch)
         return self._programs[batch]
 
-    def program_like(self, site: str, activation: jax.Array) -> Program:
-        """The program for as many images as an activation of a site has."""
+    def program_like(
+        self, site: str, crossing: Callable[[Program], Sequence[Var]], values: Sequence[Any]
+    ) -> Program:
+        """The program for as many images as the values have that cross a cut.
+
+        Args:
+            site: where the cut is.
+            crossing: the variables of a program that cross; the site's first.
+            values: what crosses.
+
+        Raises:
+            PwactError: the values do not say how many images there are.
+        """
         if self._symbolic is None:
             axis = self.sites[site].batch_axis
-            return self.program(_batch_of(self._image) if axis is None else jnp.shape(activation)[axis])
-        shape = self._symbolic.names[site].aval.shape
-        sizes = map(batch_from, shape, jnp.shape(activation))
-        return self.program(next((size for size in sizes if size is not None), 1))
+            return self.program(_batch_of(self._image) if axis is None else jnp.shape(values[0])[axis])
+        batch = self._symbolic.batch
+        sizes = [
+            (size, found)
+            for var, value in zip(crossing(self._symbolic), values, strict=False)
+            for size, found in zip(var.aval.shape, jnp.shape(value), strict=False)
+            if is_symbolic_dim(size)
+        ]
+        numbers = [number for size in sizes if (number := batch_from(*size, batch)) is not None]
+        if sizes and not numbers:
+            raise PwactError(
+                "a cut at values that say how many images there are",
+                f"{site!r} with an axis of {sizes[0][0]} images",
+                "use `run` with edits instead",
+            )
+        return self.program(numbers[0] if numbers else 1)
 
     def bound(self, variables: Any, image: Any) -> tuple[Program, list[Any]]:
         """The program for these images, and the values of its inputs."""
@@ -203,6 +227,12 @@ class Probe:
         found: dict[Var, Edit] = {}
         for name, edit in edits.items():
             site = self.sites[name]
+            if not callable(edit):
+                raise PwactError(
+                    f"an edit of {name!r} that is a function of the activation",
+                    type(edit).__name__,
+                    "wrap a fixed value, as in lambda activation: value",
+                )
             if not site.editable:
                 raise PwactError(
                     "a site that can be edited",
@@ -223,21 +253,32 @@ def _checked(name: str, edit: Edit, aval: Any) -> Edit:
 
     def checked(activation: jax.Array) -> jax.Array:
         result = edit(activation)
-        shape, dtype = jnp.shape(result), jnp.result_type(result)
-        if shape != aval.shape or dtype != aval.dtype:
-            raise PwactError(
-                f"an edit of {name!r} that returns {aval.dtype.name}{list(aval.shape)}",
-                f"{dtype.name}{list(shape)}",
-                "keep the shape and dtype of the activation",
-            )
-        return jnp.asarray(result, aval.dtype)
+        is_one = jax.tree_util.all_leaves([result])
+        if is_one and jnp.shape(result) == aval.shape and jnp.result_type(result) == aval.dtype:
+            return jnp.asarray(result, aval.dtype)
+        raise PwactError(
+            f"an edit of {name!r} that returns {aval.dtype.name}{list(aval.shape)}",
+            f"{jnp.result_type(result).name}{list(jnp.shape(result))}" if is_one else type(result).__name__,
+            "keep the shape and dtype of the activation",
+        )
 
     return checked
 
 
 def _structs(tree: Any) -> Any:
     """The shapes and dtypes of a pytree's arrays."""
-    return jax.eval_shape(lambda arrays: arrays, tree)
+    try:
+        return jax.eval_shape(lambda arrays: arrays, tree)
+    except TypeError as error:
+        kinds = {type(leaf).__name__ for leaf in jax.tree.leaves(tree) if not _is_array(leaf)}
+        raise PwactError(
+            "arrays, numbers and pytrees of them", ", ".join(sorted(kinds)), "leave out what is no array"
+        ) from error
+
+
+def _is_array(leaf: Any) -> bool:
+    kind = getattr(getattr(leaf, "dtype", None), "kind", "O")
+    return kind not in "OSU" or isinstance(leaf, (bool, int, float, complex))
 
 
 def _batch_of(image: Any) -> int:

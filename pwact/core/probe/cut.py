@@ -42,7 +42,7 @@ class Cut:
     def __init__(self, probe: Probe, site: str):
         self.probe = probe
         self.site = site
-        self._parts: dict[int, Split] = {}
+        self._parts: dict[Any, Split] = {}
 
     def below(self, variables: Any, image: Any) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """From images to the site.
@@ -66,9 +66,8 @@ class Cut:
         Raises:
             PwactError: an activation or a rest of another shape or dtype than `below` returns.
         """
-        program = self.probe.program_like(self.site, activation)
-        parts = self._split(program)
-        crossing = (parts.site, *parts.rest)
+        program = self.probe.program_like(self.site, self._crossing, (activation, *rest))
+        parts, crossing = self._split(program), self._crossing(program)
         expected = [(var.aval.shape, var.aval.dtype) for var in crossing]
         found = [(jnp.shape(value), jnp.result_type(value)) for value in (activation, *rest)]
         if expected != found:
@@ -81,6 +80,10 @@ class Cut:
         args = [*self.probe.bound_variables(program, variables), activation, *rest]
         results, _ = Emission().emit(parts.jaxpr, args, inputs=inputs, outputs=parts.jaxpr.outvars)
         return program.unflatten(results)
+
+    def _crossing(self, program: Program) -> tuple[Var, ...]:
+        parts = self._split(program)
+        return (parts.site, *parts.rest)
 
     def _split(self, program: Program) -> Split:
         if program.batch not in self._parts:

@@ -37,17 +37,19 @@ def batch_axis(shape: tuple[Any, ...], batch: Any) -> int | None:
     return next((axis for axis, size in enumerate(shape) if is_symbolic_dim(size) and size == batch), None)
 
 
-def batch_from(size: Any, found: int) -> int | None:
-    """The number of images that gives an axis the size that was found; None when it does not depend on it.
+def batch_from(size: Any, found: int, batch: Any) -> int | None:
+    """The number of images that gives an axis the size that was found; None when the size does not say it.
 
     Example:
-        >>> batch_from(2 * symbolic_batch(), 6)
-        3
+        >>> batch = symbolic_batch()
+        >>> batch_from(2 * batch, 6, batch), batch_from((batch + 1) // 2, 6, batch), batch_from(6, 6, batch)
+        (3, None, None)
     """
     if not is_symbolic_dim(size):
         return None
     one, two = concrete(size, 1), concrete(size, 2)
-    return 1 + (found - one) // (two - one)
+    is_linear = one != two and size == one + (two - one) * (batch - 1)
+    return 1 + (found - one) // (two - one) if is_linear else None
 
 
 def with_batch(struct: jax.ShapeDtypeStruct, batch: Any) -> jax.ShapeDtypeStruct:

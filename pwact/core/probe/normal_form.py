@@ -190,7 +190,11 @@ class _Inlined:
         traceback = equation.source_info.traceback
         frames: Any = traceback.raw_frames() if traceback else ([], [])
         codes, places = frames
-        depths = [depth for depth, code in enumerate(codes) if code.co_filename in FUNCTION_FILES]
+        depths = [
+            depth
+            for depth, code in enumerate(codes)
+            if code.co_filename in FUNCTION_FILES and code.co_name.isidentifier()
+        ]
         if not depths:
             self.call = None
             return NameStack()

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
 from pwact.core.receptive_field.field import ReceptiveField
@@ -25,13 +26,13 @@ class Fields:
         jaxpr: a program whose shapes are numbers.
         image: the input, [batch, ...]. Its rows and columns are the two axes along which convolutions
             slide, and axes 1 and 2 where none does.
-        constants: the inputs whose values are known, such as indices.
+        constants: the inputs whose values are known, such as indices; those being traced are not.
     """
 
     def __init__(self, jaxpr: Jaxpr, image: Var, constants: Mapping[Var, Any]):
         self.shape = image.aval.shape
         self._values: dict[Var, Value] = {}
-        self._constants = constants
+        self._fixed = {var: None if isinstance(value, Tracer) else value for var, value in constants.items()}
         self._definitions: dict[Var, JaxprEqn] = {}
         self._slid: set[int] = set()
         # Of the batch only the axis along which it lies is followed, for any operation may mix images.
@@ -111,18 +112,17 @@ class Fields:
         """The value of an atom that the program computes from nothing, such as an index; else None."""
         if isinstance(atom, Literal):
             return atom.val
-        if atom in self._constants:
-            return self._constants[atom]
-        definition = self._definitions.get(atom)
-        if definition is None or definition.primitive.multiple_results:
-            return None
-        values = [self.fixed(operand) for operand in definition.invars]
-        if any(value is None for value in values):
+        if atom not in self._fixed:
+            definition = self._definitions.get(atom)
+            self._fixed[atom] = self._computed(definition) if definition is not None else None
+        return self._fixed[atom]
+
+    def _computed(self, equation: JaxprEqn) -> Any:
+        values = [self.fixed(operand) for operand in equation.invars]
+        if equation.primitive.multiple_results or any(value is None for value in values):
             return None
         with jax.ensure_compile_time_eval():
-            return definition.primitive.bind(
-                *values, **definition.primitive.get_bind_params(definition.params)
-            )
+            return equation.primitive.bind(*values, **equation.primitive.get_bind_params(equation.params))
 
     def _note_sliding(self, equation: JaxprEqn, values: Sequence[Value]) -> None:
         if equation.primitive.name == "conv_general_dilated" and values[0] is not None:
@@ -191,6 +191,8 @@ def _scan(fields: Fields, equation: JaxprEqn, values: Sequence[Value]) -> list[V
     else:
         if params["length"] > LONGEST_SCAN:
             return unknown(equation, values)
+    if not stacks:
+        return [*carry, *[None] * (len(equation.outvars) - len(carry))]
     stacked = [
         _with_turns(turns, var.aval.shape)
         for var, turns in zip(equation.outvars[len(carry) :], zip(*stacks, strict=True), strict=True)

@@ -1,0 +1,146 @@
+"""Models that contain, or lie within, transformations of JAX."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+import pwact
+
+IMAGE = jax.random.normal(jax.random.key(0), (4, 5, 5, 3))
+KERNEL = jax.random.normal(jax.random.key(1), (3, 2))
+
+
+def model(v, x):
+    return jax.nn.relu(x @ v).mean((1, 2))
+
+
+def test_a_probe_made_inside_jit_of_a_model_that_closes_over_a_traced_value():
+    def columns(w, x):
+        return pwact.probe(lambda x: jnp.einsum("bhwc,hk->bkwc", x, w), x).run(None, x)[0]
+
+    w = jnp.triu(jnp.ones((5, 5)))
+    found = jax.jit(columns)(w, IMAGE)
+    np.testing.assert_allclose(found, jnp.einsum("bhwc,hk->bkwc", IMAGE, w), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("transform", [jax.vmap, jax.jacfwd, jax.jacrev])
+def test_a_probe_made_inside_a_transformation(transform):
+    def probed(v):
+        return pwact.probe(model, IMAGE, variables=v).run(v, IMAGE, sites=["relu"])[0]
+
+    v = jnp.stack([KERNEL, -KERNEL]) if transform is jax.vmap else KERNEL
+    np.testing.assert_allclose(
+        transform(probed)(v), transform(lambda v: model(v, IMAGE))(v), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_gradient_inside_the_model_leaves_no_names_of_derivative_rules():
+    def saliency(v, x):
+        return jnp.tanh(jax.grad(lambda x: model(v, x).sum())(x))
+
+    probed = pwact.probe(saliency, IMAGE, variables=KERNEL)
+    assert not [name for name in probed.sites if "<" in name]
+    assert {"dot", "tanh"} <= set(probed.sites)
+    np.testing.assert_allclose(probed.run(KERNEL, IMAGE)[0], saliency(KERNEL, IMAGE), rtol=1e-6)
+
+
+def test_images_in_groups_of_a_fixed_size_at_every_number_of_images():
+    def grouped(v, x):
+        return lax.map(lambda image: jnp.tanh(image @ v).sum((0, 1)), x, batch_size=2)
+
+    probed = pwact.probe(grouped, IMAGE, variables=KERNEL)
+    for batch in (1, 2, 3):
+        found, captured = probed.run(KERNEL, IMAGE[:batch], sites=["output"])
+        np.testing.assert_allclose(found, grouped(KERNEL, IMAGE[:batch]), rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(captured["output"], found)
+    assert probed.traces == 1
+
+
+def test_randomness_inside_the_model_is_the_same_at_every_number_of_images():
+    def noisy(v, x):
+        return model(v["kernel"], x * jax.random.bernoulli(v["key"], 0.5, x.shape))
+
+    v = {"kernel": KERNEL, "key": jax.random.key(3)}
+    probed = pwact.probe(noisy, IMAGE, variables=v)
+    for batch in (1, 3, 4):
+        np.testing.assert_array_equal(
+            jax.jit(probed.run)(v, IMAGE[:batch])[0], jax.jit(noisy)(v, IMAGE[:batch])
+        )
+
+
+def test_a_loop_over_probed_runs_is_traced_once():
+    calls = []
+
+    def counted(v, x):
+        calls.append(1)
+        return model(v, x)
+
+    probed = pwact.probe(counted, IMAGE, variables=KERNEL)
+
+    def ascend(x, _):
+        slope = jax.grad(lambda x: probed.run(KERNEL, x, edits={"relu": lambda a: a**2})[0].sum())(x)
+        return x + 0.1 * slope, None
+
+    found, _ = lax.scan(ascend, IMAGE, None, length=3)
+    expected = IMAGE
+    for _ in range(3):
+        expected = expected + 0.1 * jax.grad(lambda x: (jax.nn.relu(x @ KERNEL) ** 2).mean((1, 2)).sum())(
+            expected
+        )
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert len(calls) == probed.traces == 1
+
+
+def test_effects_and_callbacks_of_the_model_are_kept():
+    seen = []
+
+    def spying(v, x):
+        y = x @ v
+        jax.debug.callback(lambda mean: seen.append(float(mean)), y.mean())
+        return jax.pure_callback(lambda a: np.asarray(a) * 2, jax.ShapeDtypeStruct(y.shape, y.dtype), y)
+
+    probed = pwact.probe(spying, IMAGE, variables=KERNEL)
+    found = jax.jit(probed.run)(KERNEL, IMAGE[:3])[0]
+    jax.effects_barrier()
+    np.testing.assert_allclose(found, 2 * (IMAGE[:3] @ KERNEL), rtol=1e-5)
+    np.testing.assert_allclose(seen, [float((IMAGE[:3] @ KERNEL).mean())], rtol=1e-4, atol=1e-6)
+
+
+def test_a_custom_vmap_keeps_its_rule():
+    @jax.custom_batching.custom_vmap
+    def scale(x):
+        return x * 1.0
+
+    scale.def_vmap(lambda size, batched, x: (x * 10.0, True))
+
+    def scaled(x):
+        return jnp.tanh(jax.vmap(scale)(x) * 0.1 + scale(x) * 0.1)
+
+    probed = pwact.probe(scaled, IMAGE)
+    np.testing.assert_allclose(probed.run(None, IMAGE[:2])[0], jnp.tanh(1.1 * IMAGE[:2]), rtol=1e-5)
+    batches = jnp.stack([IMAGE[:2], IMAGE[2:]])
+    np.testing.assert_allclose(
+        jax.vmap(lambda x: probed.run(None, x)[0])(batches), jax.vmap(scaled)(batches), rtol=1e-5
+    )
+
+
+def test_code_that_compares_the_number_of_images_with_a_range_is_traced_for_each():
+    def ranged(x):
+        return jnp.tanh(x) * (2.0 if x.shape[0] > 2 else 1.0)
+
+    probed = pwact.probe(ranged, IMAGE)
+    for batch in (1, 4, 3, 1):
+        np.testing.assert_allclose(probed.run(None, IMAGE[:batch])[0], ranged(IMAGE[:batch]), rtol=1e-6)
+    assert probed.traces == 4, "one with a symbol, and one for each number"
+    assert "each number is traced" in repr(probed)
+
+
+def test_no_images_at_all():
+    probed = pwact.probe(model, IMAGE, variables=KERNEL)
+    outputs, captured = probed.run(KERNEL, IMAGE[:0], sites=["relu"], edits={"relu": lambda a: a + 1})
+    assert outputs.shape == (0, 2) and captured["relu"].shape == (0, 5, 5, 2)
+    assert probed.cut("relu").above(KERNEL, *probed.cut("relu").below(KERNEL, IMAGE[:0])).shape == (0, 2)
