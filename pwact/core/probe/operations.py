@@ -71,9 +71,18 @@ def _sum_or_mean(
     name: str, result: Var, readers: Mapping[Var, list[JaxprEqn]], dependent: Collection[Var]
 ) -> tuple[str, Sequence[Var]]:
     total, average = POOLS[name]
-    following = readers.get(result, [])
-    if len(following) == 1 and following[0].primitive.name in ("div", "mul"):
-        others = [atom for atom in following[0].invars if atom is not result]
-        if not any(not isinstance(atom, Literal) and atom in dependent for atom in others):
-            return average, following[0].outvars
+    following, read = readers.get(result, []), result
+    if len(following) == 1 and following[0].primitive.name == "broadcast_in_dim":  # axes that are kept
+        (read,) = following[0].outvars
+        following = readers.get(read, [])
+    if len(following) == 1 and _is_scaling(following[0], read, dependent):
+        return average, following[0].outvars
     return total, [result]
+
+
+def _is_scaling(equation: JaxprEqn, var: Var, dependent: Collection[Var]) -> bool:
+    """Whether an equation divides a variable by what is no image, or multiplies it by a number."""
+    first, *others = equation.invars
+    if equation.primitive.name == "div":
+        return first is var and all(isinstance(atom, Literal) or atom not in dependent for atom in others)
+    return equation.primitive.name == "mul" and any(isinstance(atom, Literal) for atom in equation.invars)
