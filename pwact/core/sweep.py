@@ -95,10 +95,13 @@ def sweep(
     provenance.check_finite_variables(variables)
     on_device = jax.device_put(variables)
     run = _Run(task, on_device, dataset, batch_size, micro_batch, progress)
-    with contextlib.closing(loads.prefetched(loads.loads(dataset, batch_size))) as images_read:
-        for load in images_read:
-            run.add(load)
-    results, order = run.finish()
+    try:
+        with contextlib.closing(loads.prefetched(loads.loads(dataset, batch_size))) as images_read:
+            for load in images_read:
+                run.add(load)
+        results, order = run.finish()
+    finally:
+        run.wait()
     return to_tree(
         results,
         {
@@ -159,6 +162,12 @@ class _Run:
         results = {site: found[site] for site in self._task.sites}
         refuse_overflow(results)
         return results, order
+
+    def wait(self) -> None:
+        """Until the device is idle: a program that outlives its interpreter takes the process down."""
+        # Interrupted between a call and its return, the state was handed over and is no array any more.
+        with contextlib.suppress(RuntimeError):
+            jax.block_until_ready((self._state, self._waiting and self._waiting[1]))
 
     def _settle(self) -> None:
         if self._waiting is None:

@@ -50,6 +50,10 @@ def arrays(
         raise PwactError("one label an image", f"{len(images)} images and {len(labels)} labels", "match them")
     if num_classes is None:
         num_classes = int(labels.max()) + 1
+    if not isinstance(num_classes, int | np.integer) or not 1 <= num_classes < 2**31:
+        raise PwactError(
+            "num_classes as a whole number below 2**31", f"{num_classes!r}", "number the classes 0, 1, ..."
+        )
     outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(outside):
         raise PwactError(
