@@ -49,7 +49,7 @@ class Fields:
             return None
         shape = var.aval.shape
         moving = [axis for view in views for axis in view.strides]
-        if any(len(view.strides) > 1 for view in views) or len(set(moving)) < len(moving):
+        if any(len(view.strides) > 1 for view in views) or not _in_order(views, len(shape)):
             return None
         channels = set(range(len(shape))) - set(moving) if moving else {len(shape) - 1}
         if any(view.loose - channels for view in views):
@@ -128,6 +128,14 @@ class Fields:
         if equation.primitive.name == "conv_general_dilated" and values[0] is not None:
             slid = equation.params["dimension_numbers"].lhs_spec[2:]
             self._slid |= {axis for axis, view in enumerate(values[0]) if set(slid) & set(view.strides)}
+
+
+def _in_order(views: Sequence[View], rank: int) -> bool:
+    """Whether a value's rows come before its columns, as far as it has both."""
+    rows, columns = (set(view.strides) for view in views)
+    if rows and columns:
+        return max(rows) < min(columns)
+    return rank < 4 or not (rank - 1 in rows or 1 in columns)
 
 
 def _apply(fields: Fields, equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:

@@ -16,7 +16,13 @@ Rule = Callable[[JaxprEqn, Sequence[Value]], list[Value]]
 
 
 def elementwise(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
-    return [united(values, equation.outvars[0].aval.shape)]
+    """An operand of size 1 along an axis is read at every index of the result's."""
+    shape = equation.outvars[0].aval.shape
+    read = []
+    for atom, value in zip(equation.invars, values, strict=True):
+        axes = {axis: axis for axis, size in enumerate(atom.aval.shape) if size == shape[axis]}
+        read.append(_moved(value, axes))
+    return [united(read, shape)]
 
 
 def each(equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:
