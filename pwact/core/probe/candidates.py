@@ -83,7 +83,7 @@ def candidates(
     returned = Counter(id(scopes(mark)[-1]) for mark in marks if mark.outvars[0] in dependent)
     for index, equation in enumerate(jaxpr.eqns):
         frames = outer + scopes(equation)
-        for branch, body in enumerate(bodies(equation)):
+        for branch, body in enumerate(() if _is_ragged(equation) else bodies(equation)):
             inner = new_name_stack(f"cond.branch{branch}").stack if equation.primitive.name == "cond" else ()
             yield from candidates(body.jaxpr, dependent, (*frames, *inner), context.inside(equation, branch))
         if equation.primitive is site_p:
@@ -95,6 +95,11 @@ def candidates(
         for end in ends[index]:
             found = [*found, *_of_scope(end, outer)]
         yield from (dataclasses.replace(candidate, context=context) for candidate in found)
+
+
+def _is_ragged(equation: JaxprEqn) -> bool:
+    """Whether a loop's images stop at different turns, so that none is the last for all."""
+    return equation.primitive.name == "while" and bool(equation.params["cond_jaxpr"].out_avals[0].shape)
 
 
 def _of_mark(

@@ -131,11 +131,11 @@ class Fields:
 
 
 def _in_order(views: Sequence[View], rank: int) -> bool:
-    """Whether a value's rows come before its columns, as far as it has both."""
+    """Whether a value's rows come before its columns; where it has one of them only, its place must tell."""
     rows, columns = (set(view.strides) for view in views)
     if rows and columns:
         return max(rows) < min(columns)
-    return rank < 4 or not (rank - 1 in rows or 1 in columns)
+    return rank < 4 or (rows <= {1} and columns <= {2})
 
 
 def _apply(fields: Fields, equation: JaxprEqn, values: Sequence[Value]) -> list[Value]:

@@ -144,3 +144,49 @@ def test_no_images_at_all():
     outputs, captured = probed.run(KERNEL, IMAGE[:0], sites=["relu"], edits={"relu": lambda a: a + 1})
     assert outputs.shape == (0, 2) and captured["relu"].shape == (0, 5, 5, 2)
     assert probed.cut("relu").above(KERNEL, *probed.cut("relu").below(KERNEL, IMAGE[:0])).shape == (0, 2)
+
+
+def test_a_loop_that_each_image_leaves_at_its_own_turn_is_one_value():
+    def halved(image):
+        return lax.while_loop(lambda c: jnp.abs(c).sum() > 1.0, lambda c: jnp.tanh(c) * 0.5, image)
+
+    probed = pwact.probe(lambda x: jax.vmap(halved)(x).sum((1, 2)), IMAGE)
+    assert list(probed.sites) == ["input", "while", "sum"]
+    image = IMAGE * jnp.array([0.0, 0.1, 1.0, 9.0]).reshape(4, 1, 1, 1)
+    _, captured = probed.run(None, image, sites=["while"])
+    np.testing.assert_allclose(captured["while"], jnp.stack([halved(x) for x in image]), rtol=1e-5)
+
+
+def test_turns_of_a_reversed_scan_are_captured_at_the_places_of_their_inputs():
+    def fading(x):
+        def step(carry, factor):
+            carry = jnp.tanh(carry * factor)
+            return carry, carry.mean((1, 2))
+
+        return lax.scan(step, x, jnp.array([0.5, 1.0, 2.0]), reverse=True, unroll=2)
+
+    probed = pwact.probe(fading, IMAGE)
+    (site,) = [name for name in probed.sites if name.endswith("tanh")]
+    (_, means), captured = probed.run(None, IMAGE, sites=[site])
+    np.testing.assert_allclose(captured[site].mean((2, 3)), means, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(captured[site][2], jnp.tanh(IMAGE * 2.0), rtol=1e-5)
+
+
+def test_loops_in_branches_in_loops():
+    def model(x):
+        def twice(x):
+            return lax.scan(lambda carry, _: (jnp.tanh(carry), None), x, None, length=2)[0]
+
+        def step(state):
+            turn, x = state
+            return turn + 1, lax.cond(turn % 2 == 0, twice, jax.nn.relu, x)
+
+        return lax.while_loop(lambda state: state[0] < 3, step, (0, x))[1].mean((1, 2))
+
+    probed = pwact.probe(model, IMAGE)
+    when = {site.when for site in probed.sites.values()}
+    assert "while, last turn, branch 1 of 2, scan of 2" in when
+    outputs, captured = jax.jit(lambda x: probed.run(None, x, sites=list(probed.sites)))(IMAGE)
+    np.testing.assert_allclose(outputs, model(IMAGE), rtol=1e-5, atol=1e-6)
+    (inner,) = [name for name, site in probed.sites.items() if "scan of 2" in site.when]
+    np.testing.assert_allclose(captured[inner][1], captured["while"], rtol=1e-6)
