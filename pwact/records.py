@@ -63,7 +63,8 @@ class Control:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """One prediction's verdict. `p_value` and `p_holm` are of the support rule."""
+    """One prediction's verdict. `p_value` and `p_holm` are of the refutation where it decided,
+    of the support rule elsewhere."""
 
     prediction: str
     reading: str

@@ -156,7 +156,8 @@ def judge(
         minimum_seeds: fewer give no verdict.
 
     Returns:
-        The verdicts in the same order. Their p-values are of the support rule.
+        The verdicts in the same order. Their p-values are of the refutation where
+        it decided, of the support rule elsewhere.
     """
     supports = inference.holm([support_p(each) for each in evidence])
     refutes = inference.holm([refute_p(each) for each in evidence])
@@ -170,8 +171,8 @@ def judge(
                 reading=each.reading,
                 title=each.title,
                 verdict=name,
-                p_value=support_p(each),
-                p_holm=p_support,
+                p_value=refute_p(each) if name == "refuted" else support_p(each),
+                p_holm=p_refute if name == "refuted" else p_support,
                 criteria=criteria,
                 controls=each.controls,
                 explanation=explanation,

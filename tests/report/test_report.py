@@ -144,7 +144,7 @@ def test_it_says_every_number_of_the_record(tree):
         "0.412 [0.351, 0.473]",
         "0.688 [0.633, 0.743]",
         "Holm-adjusted p = 0.214",
-        "p of the rules for it < 0.001",
+        "p of the support rules < 0.001",
         "95.8 % [95.5 %, 96.1 %]",
         "24,874",
         "AUROC 0.970, needs ≥ 0.95",

@@ -111,5 +111,7 @@ def test_holm_runs_over_the_predictions():
 
 def test_refutations_are_adjusted_too():
     against = prediction([finding(False, 1.0)], [finding(True, 0.03)])
-    assert judge([against], admissible=[True])[0].verdict == "refuted"
+    alone = judge([against], admissible=[True])[0]
+    assert alone.verdict == "refuted"
+    assert alone.p_value == alone.p_holm == pytest.approx(0.03), "the p that decided, not that of the support"
     assert judge([against, against], admissible=[True, True])[0].verdict == "undetermined"
