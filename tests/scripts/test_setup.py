@@ -19,7 +19,7 @@ def checkout(tmp_path):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
     (tmp_path / "bin").mkdir()
-    for tool in ("bash", "dirname", "cat", "cksum", "cut", "rm", "mkdir", "touch", "env", "flock"):
+    for tool in ("bash", "dirname", "cat", "cksum", "cut", "rm", "mkdir", "touch", "env", "flock", "ls"):
         found = shutil.which(tool)
         if found:
             (tmp_path / "bin" / tool).symlink_to(found)
@@ -68,6 +68,16 @@ def test_a_python_without_venv_gets_a_sentence(checkout):
     done = run(checkout)
     assert done.returncode != 0
     assert "comes without venv" in done.stderr and "python3-venv" in done.stderr
+
+
+def test_a_venv_of_somebody_else_is_left_alone(checkout):
+    stand_in(checkout, "exit 0")
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv" / "pyvenv.cfg").write_text("home = elsewhere")
+    done = run(checkout)
+    assert done.returncode != 0
+    assert "a .venv here that this script did not make" in done.stderr
+    assert (checkout / ".venv" / "pyvenv.cfg").read_text() == "home = elsewhere"
 
 
 def test_unknown_option_is_a_usage_error(checkout):
