@@ -218,12 +218,20 @@ class Probe:
         return dataclasses.replace(program, names=names), sites
 
     def _captures(self, program: Program, sites: Sequence[str]) -> dict[str, Var]:
+        if isinstance(sites, str):
+            raise PwactError("a sequence of names of sites", f"the text {sites!r}", f"write [{sites!r}]")
         repeated = [name for name, count in Counter(sites).items() if count > 1]
         if repeated:
             raise PwactError("each site once", f"{repeated[0]!r} repeatedly", "drop the repetition")
         return {name: program.variable(self.sites[name].name) for name in sites}
 
     def _edits(self, program: Program, edits: Mapping[str, Edit]) -> dict[Var, Edit]:
+        if not isinstance(edits, Mapping):
+            raise PwactError(
+                "edits as a mapping from site to function",
+                type(edits).__name__,
+                "write {'blocks.0.relu': function}",
+            )
         found: dict[Var, Edit] = {}
         for name, edit in edits.items():
             site = self.sites[name]

@@ -84,3 +84,8 @@ def test_a_cut_whose_values_do_not_say_how_many_images_there_are():
     with pytest.raises(PwactError, match=r"how many images there are; found 'relu'.*`run` with edits"):
         cut.above(KERNEL, activation, rest)
     np.testing.assert_allclose(probed.run(KERNEL, IMAGE)[0], every_second(KERNEL, IMAGE), rtol=1e-6)
+
+
+def test_a_text_is_not_taken_for_a_sequence_of_sites(probed):
+    with pytest.raises(PwactError, match=r"the text 'relu'; write \['relu'\]"):
+        probed.run(KERNEL, IMAGE, sites="relu")
