@@ -22,7 +22,8 @@ def arrays(
     Args:
         images: [image, row, column, channel]; uint8 stays uint8, floating point becomes float32.
         labels: [image], integers in 0 .. num_classes - 1.
-        num_classes: largest label + 1 if not given; a class may hold no image.
+        num_classes: largest label + 1 if not given, and then the first class must hold an image; any other
+            may hold none.
         name: for tables and provenance.
 
     Returns:
@@ -50,6 +51,12 @@ def arrays(
         raise PwactError("one label an image", f"{len(images)} images and {len(labels)} labels", "match them")
     if num_classes is None:
         num_classes = int(labels.max()) + 1
+        if labels.min() > 0:
+            raise PwactError(
+                "labels that begin at 0, as num_classes was not given",
+                f"labels {labels.min()} to {labels.max()}",
+                f"subtract {labels.min()}, or give num_classes if the first classes hold no image",
+            )
     if not isinstance(num_classes, int | np.integer) or not 1 <= num_classes < 2**31:
         raise PwactError(
             "num_classes as a whole number below 2**31", f"{num_classes!r}", "number the classes 0, 1, ..."

@@ -48,7 +48,7 @@ class Dataset(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ArrayDataset:
     """A dataset in memory. Made by `pwact.data.arrays` and the sources, which check what goes in.
 
@@ -64,8 +64,8 @@ class ArrayDataset:
         >>> import numpy as np, pwact
         >>> images = np.zeros((6, 8, 8, 1), np.uint8)
         >>> dataset = pwact.data.arrays(images, [0, 1, 2, 0, 1, 2], name="blank")
-        >>> len(dataset), dataset.image_shape, dataset.num_classes
-        (6, (8, 8, 1), 3)
+        >>> dataset
+        blank: 6 images 8x8x1 uint8, 3 classes
         >>> dataset.read([4, 5]).label
         array([1, 2], dtype=int32)
     """
@@ -76,6 +76,10 @@ class ArrayDataset:
     name: str
     object_masks: Bool[np.ndarray, "image row column"] | None = None
     attributes: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.image_shape))
+        return f"{self.name}: {len(self):,} images {shape} {self.images.dtype}, {self.num_classes} classes"
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -17,7 +17,7 @@ from pwact.errors import PwactError
 from pwact.types import Batch
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Subset:
     """Some images of a dataset, itself a dataset. Made by `split` or by `subset`.
 
@@ -30,6 +30,9 @@ class Subset:
     whole: Dataset
     index: Int[np.ndarray, " image"]
     name: str
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {len(self):,} images of {self.whole!r}"
 
     def __len__(self) -> int:
         return len(self.index)

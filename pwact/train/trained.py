@@ -18,7 +18,7 @@ from pwact.train.recipe import Recipe
 from pwact.train.treatment import Intervention, Treatment
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Trained:
     """Networks of one configuration, one a seed.
 
@@ -48,6 +48,12 @@ class Trained:
     data: dict[str, str]
     seconds: float
     intervention: Intervention | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"{len(self)} networks ({self.treatment}) of {self.parameters:,} parameters "
+            f"on {self.data['name']}, {self.curves.sizes['epoch']} epochs"
+        )
 
     def __len__(self) -> int:
         return len(self.seeds)

@@ -69,6 +69,7 @@ def test_a_class_may_hold_no_image():
         (IMAGES, np.eye(5, dtype=int), {}, "integer labels.*argmax"),
         (IMAGES, [0, 2, 1, 3, 0], {"num_classes": 3}, "labels in 0 .. 2; found label 3 at image 3"),
         (IMAGES, [0, 2, -1, 2, 0], {}, "found label -1 at image 2"),
+        (IMAGES, [1, 2, 1, 3, 2], {}, "labels that begin at 0.*labels 1 to 3; subtract 1"),
         (IMAGES, [0, 1, 2**32, 0, 1], {}, "num_classes as a whole number below"),
     ],
 )
