@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import pathlib
+import shlex
+import sys
 from typing import Any
 
 import typer
@@ -70,6 +73,14 @@ def command(
             batch_size=batch_size,
             progress=lambda done, total: stages("Sweeping", done / total),
         )
+    results.attrs |= {
+        "run": str(run),
+        "network_seed": trained.seeds[0] if network is None else network,
+        "split": split,
+        "split_seed": split_seed,
+        "asked": json.dumps(statistics),
+        "command": shlex.join(["pwact", *sys.argv[1:]]),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_results(results, path, overwrite=overwrite)
     for site in places:
@@ -77,6 +88,7 @@ def command(
         for name, array in node.data_vars.items():
             shape = ", ".join(f"{dim} {size}" for dim, size in array.sizes.items())
             console.print(f"{site}: {name} ({shape})", markup=False)
+    console.print(f"{len(data):,} images: {split} of {data.name.removesuffix('/' + split)}", markup=False)
     console.print(f"Saved: {path} (opens with pwact.open_results or xarray.open_datatree)", markup=False)
 
 

@@ -115,6 +115,8 @@ def test_stats_are_saved_for_plain_xarray(run, tmp_path, capsys):
         assert node["moments.mean"].dims == ("row", "column", "channel")
         assert node["strongest.index"].sizes == {"rank": 3, "channel": 32}
         assert node["by_class_firing.count"].values.sum() == node["moments.count"] == images
+        assert tree.attrs["run"] == str(run) and tree.attrs["network_seed"] == 0
+        assert tree.attrs["split"] == "test" and json.loads(tree.attrs["asked"]) == statistics
     assert "by_class_firing" in capsys.readouterr().out
 
 
