@@ -6,7 +6,8 @@ import functools
 import math
 import os
 import pathlib
-from typing import Literal, NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, NamedTuple
 
 import jax
 
@@ -92,6 +93,26 @@ def seed_plan(seeds: int) -> SeedPlan:
     if jax.default_backend() == "cpu":
         return SeedPlan(together=1, at_once=min(seeds, cores()), scan=False, convolution="lax")
     return SeedPlan(together=seeds, at_once=1, scan=True, convolution="slices")
+
+
+def compiled(lowered: Any) -> Any:
+    """Compile a lowered program in a thread, to its end even under Ctrl-C.
+
+    XLA:CPU that is interrupted while it compiles takes the process down when Python leaves. The main thread
+    takes the interrupt, and raises it when the compiler is done.
+
+    Args:
+        lowered: what `jax.jit(...).lower(...)` returned.
+
+    Returns:
+        What its `compile()` returns.
+
+    Example:
+        >>> float(compiled(jax.jit(lambda x: 2 * x).lower(1.0))(3.0))
+        6.0
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="pwact-compile") as pool:
+        return pool.submit(lowered.compile).result()
 
 
 def cores() -> int:

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from pwact.core import backend
 from pwact.core.accumulator import Accumulator, Result, State, per_image
-from pwact.core.backend import compiler_options
 from pwact.core.blocks import in_blocks
 from pwact.core.counter import Counter
 from pwact.core.memory import function_key, remembered
@@ -161,11 +161,13 @@ def _compile(task: Task, sites: dict[str, jax.ShapeDtypeStruct], variables: Any,
     states = jax.eval_shape(init)
     number = jax.ShapeDtypeStruct((), jnp.int32)
     return Program(
-        jax.jit(init).lower().compile(),
-        jax.jit(run, donate_argnums=0, compiler_options=compiler_options())
-        .lower(states, variables, load, number)
-        .compile(),
-        jax.jit(finalize).lower(states).compile(),
+        backend.compiled(jax.jit(init).lower()),
+        backend.compiled(
+            jax.jit(run, donate_argnums=0, compiler_options=backend.compiler_options()).lower(
+                states, variables, load, number
+            )
+        ),
+        backend.compiled(jax.jit(finalize).lower(states)),
         micro_batches,
     )
 

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from pwact.core import backend
 from pwact.core.backend import SeedPlan
 from pwact.core.probe import probe
 from pwact.data.preprocess import Preprocess
@@ -109,9 +110,9 @@ def training(
         jax.ShapeDtypeStruct((images, *config.image_shape), dtype),
         jax.ShapeDtypeStruct((plan.together, images), jnp.int32),
     )
-    plans = jax.jit(schedule).lower(keys, number).compile()
+    plans = backend.compiled(jax.jit(schedule).lower(keys, number))
     if plan.scan:
-        run = jax.jit(whole, donate_argnums=0).lower(*start, *data).compile()
+        run = backend.compiled(jax.jit(whole, donate_argnums=0).lower(*start, *data))
 
         def epoch(carry: Carry, keys: Any, number: int, pixels: jax.Array, labels: jax.Array) -> Any:
             carry, (losses, correct) = run(carry, plans(keys, jnp.int32(number)), pixels, labels)
@@ -119,7 +120,7 @@ def training(
 
         return epoch
 
-    run = jax.jit(one, donate_argnums=0).lower(*start, number, *data).compile()
+    run = backend.compiled(jax.jit(one, donate_argnums=0).lower(*start, number, *data))
     places = [jnp.int32(t) for t in range(steps)]
 
     def stepwise(carry: Carry, keys: Any, number: int, pixels: jax.Array, labels: jax.Array) -> Any:
@@ -157,7 +158,7 @@ def logits(
         jax.ShapeDtypeStruct((images, *config.image_shape), dtype),
         _keys(seeds),
     )
-    return jax.jit(jax.vmap(one, in_axes=(0, None, 0))).lower(*arguments).compile()
+    return backend.compiled(jax.jit(jax.vmap(one, in_axes=(0, None, 0))).lower(*arguments))
 
 
 def _keys(seeds: int) -> Any:
