@@ -10,8 +10,10 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -218,18 +220,44 @@ def _fill(folder: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -
     ):
         try:
             try:
-                checkpointer.save(folder.absolute() / name, args=ocp.args.PyTreeSave(arrays))
+                with _alone():
+                    checkpointer.save(folder.absolute() / name, args=ocp.args.PyTreeSave(arrays))
             except ValueError as error:  # what tensorstore makes of a failed write; the cause comes last
-                raise OSError(str(error).rsplit(": ", 1)[-1]) from error
+                raise OSError(str(error).rsplit(": ", 1)[-1].partition(" [")[0]) from error
             record = record | {"arrays": name, "files": _hashes(folder / name)}
             partial.write_text(json.dumps(record, indent=1, allow_nan=False))
             os.replace(partial, folder / RECORD)
         except BaseException:
-            shutil.rmtree(folder / name, ignore_errors=True)
+            for broken in folder.glob(f"{name}*"):  # orbax writes beside the name, and then renames
+                shutil.rmtree(broken, ignore_errors=True)
             raise
     for old in folder.glob("arrays-*"):
         if old.name != name:
             shutil.rmtree(old)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """What orbax raises is all that it says: its threads also print it, each in its own way."""
+    log, before = logging.getLogger("absl"), sys.unraisablehook
+
+    def of_others(record: logging.LogRecord) -> bool:
+        return "orbax" not in record.pathname
+
+    def hook(found: Any) -> None:
+        if str(found.exc_value) != "Event loop is closed":
+            before(found)
+
+    log.addFilter(of_others)
+    sys.unraisablehook = hook
+    try:
+        yield
+    except BaseException:
+        time.sleep(0.2)  # tensorstore tells the arrays that were not written one by one, from its own thread
+        raise
+    finally:
+        sys.unraisablehook = before
+        log.removeFilter(of_others)
 
 
 def _restore(path: Path) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -113,6 +114,33 @@ def test_no_room_on_the_disk_leaves_nothing_behind(trained, tmp_path, monkeypatc
     with pytest.raises(PwactError, match=r"No space left on device; make room"):
         save_checkpoint(tmp_path / "run", trained)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="this system has no limit on the size of a file")
+def test_a_write_that_fails_midway_says_one_thing_and_keeps_the_old_checkpoint(tmp_path):
+    program = """
+import resource, sys
+from pwact.data import bag
+from pwact.errors import PwactError
+from pwact.models import ModelConfig
+from pwact.train import load_checkpoint, save_checkpoint, train
+config = ModelConfig((20, 20, 1), 3, widths=(16, 16, 16), strides=(2, 1, 1))
+trained = train(config, bag(size=60, image_size=20), seeds=range(6), treatment="untrained")
+save_checkpoint("kept", trained)
+for limit in (300, 5_000, 20_000, 40_000, 40_000, 40_000):
+    for folder in ("new", "kept"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            save_checkpoint(folder, trained, overwrite=True)
+        except PwactError as error:
+            print(error)
+        load_checkpoint("kept")
+"""
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0 and run.stderr == ""
+    assert [re.search(r"found (.*);", line)[1] for line in run.stdout.splitlines()] == ["File too large"] * 12
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert len(list((tmp_path / "kept").iterdir())) == 2, "one record, one folder of arrays"
 
 
 def test_too_little_room_is_seen_before_anything_is_written(trained, tmp_path, monkeypatch):
