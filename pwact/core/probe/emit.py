@@ -27,11 +27,19 @@ class Emission:
     Args:
         captures: variables whose values are wanted. One inside a loop gets a leading axis for each loop.
         edits: variables whose value is replaced by a function of it, for every later reader.
+        taps: for variables a zero like the captured value, beside which the value is put: no number changes,
+            and the derivative in the zero is that in the value.
     """
 
-    def __init__(self, captures: Collection[Var] = (), edits: Mapping[Var, Edit] | None = None):
+    def __init__(
+        self,
+        captures: Collection[Var] = (),
+        edits: Mapping[Var, Edit] | None = None,
+        taps: Mapping[Var, Any] | None = None,
+    ):
         self.captures = tuple(captures)
         self.edits = dict(edits or {})
+        self.taps = dict(taps or {})
 
     def emit(
         self,
@@ -58,7 +66,8 @@ class Emission:
 
         def write(var: Var, value: Any) -> None:
             if var not in env:
-                env[var] = self.edits[var](value) if var in self.edits else value
+                value = self.edits[var](value) if var in self.edits else value
+                env[var] = beside(value, self.taps[var]) if var in self.taps else value
 
         def read(atom: Atom) -> Any:
             return atom.val if isinstance(atom, Literal) else env[atom]
@@ -81,16 +90,36 @@ class Emission:
             return values, {}
         inside = set(variables_inside(equation))
         captures = [var for var in self.captures if var in inside]
-        edited = not inside.isdisjoint(self.edits)
-        if not captures and not edited:
+        edited, tapped = (not inside.isdisjoint(changed) for changed in (self.edits, self.taps))
+        if not (captures or edited or tapped):
             return _bind(equation, values), {}
         if equation.primitive.name in _CONTROL:
             return _CONTROL[equation.primitive.name](self, equation, values, captures)
         (body,) = bodies(equation)
         if edited or not equation.primitive.name.startswith("custom_"):
             return self.emit(body.jaxpr, values)
-        # The results keep their own derivative rule; what is captured is computed beside them.
-        return _bind(equation, values), self.emit(body.jaxpr, values, outputs=())[1]
+        # The results keep their own derivative rule; what is captured is computed beside them, and the
+        # derivative in what is tapped is that of the body.
+        results = _bind(equation, values)
+        if not tapped:
+            return results, self.emit(body.jaxpr, values, outputs=())[1]
+        inner, captured = self.emit(body.jaxpr, list(map(lax.stop_gradient, values)))
+        return [beside(*pair) for pair in zip(results, inner, strict=True)], captured
+
+
+def beside(value: Any, other: Any) -> Any:
+    """The first of two values, bit by bit, with the derivatives of both."""
+    return _beside(value, other) if jnp.issubdtype(value.dtype, jnp.inexact) else value
+
+
+@jax.custom_jvp
+def _beside(value: Any, other: Any) -> Any:
+    return value
+
+
+@_beside.defjvp
+def _beside_rule(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
+    return primals[0], tangents[0] + tangents[1]
 
 
 def needed(
@@ -154,13 +183,19 @@ def _scan(
     (body,) = bodies(equation)
     constants, start, xs = _split(values, params["num_consts"], params["num_carry"])
 
-    def step(carry: list[Any], x: list[Any]) -> tuple[list[Any], Any]:
-        results, captured = emission.emit(body.jaxpr, [*constants, *carry, *x])
+    inside = set(variables_of(body))
+    taps = [var for var in emission.taps if var in inside]
+
+    def step(carry: list[Any], x: tuple[list[Any], list[Any]]) -> tuple[list[Any], Any]:
+        turn = Emission(
+            emission.captures, emission.edits, {**emission.taps, **dict(zip(taps, x[1], strict=True))}
+        )
+        results, captured = turn.emit(body.jaxpr, [*constants, *carry, *x[0]])
         carry, ys = _split(results, params["num_carry"])
         return carry, (ys, [captured[var] for var in captures])
 
     options = {name: params[name] for name in ("length", "reverse", "unroll")}
-    carry, (ys, stacked) = lax.scan(step, start, xs, **options)
+    carry, (ys, stacked) = lax.scan(step, start, (xs, [emission.taps[var] for var in taps]), **options)
     return [*carry, *ys], dict(zip(captures, stacked, strict=True))
 
 
