@@ -42,18 +42,32 @@ class Accumulator(NamedTuple):
     Laws: `merge` is associative and commutative with `init(spec)` as its identity; `update` over
     any split of a dataset, with any padding, merged in any order, finalises to the same result.
 
+    A statistic that must read the dataset more than once says so with `passes`. Between two passes
+    `advance` turns the state of all images into the one that every part of the next pass begins with,
+    and which is the identity of `merge` among the states of that pass.
+
     Args:
         init: activation of one image (shape without the batch axis, dtype) -> the identity of merge.
-            Refuses, with `PwactError`, an activation that the statistic is not defined on.
+            Refuses, with `PwactError`, an activation that the statistic is not defined on. A pairwise
+            statistic is given a tuple of two.
         update: (state, one batch) -> state.
         merge: (state, state) -> state.
         finalize: state -> named arrays.
+        advance: state at the end of a pass -> state at the beginning of the next.
+        passes: how often the dataset is read.
+        pairwise: whether `Observation.activation` is a tuple of the activations at two sites.
+        channelwise: whether each channel is on its own: every array of the state whose last axis is
+            the activation's last depends on that channel alone, and no other array on any channel.
     """
 
-    init: Callable[[jax.ShapeDtypeStruct], State]
+    init: Callable[[Any], State]
     update: Callable[[State, Observation], State]
     merge: Callable[[State, State], State]
     finalize: Callable[[State], Result]
+    advance: Callable[[State], State] = lambda state: state
+    passes: int = 1
+    pairwise: bool = False
+    channelwise: bool = False
 
 
 def point_dims(ndim: int) -> tuple[str, ...]:

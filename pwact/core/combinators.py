@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from pwact.core import arguments
 from pwact.core.accumulator import Accumulator, Named, Result, State
 from pwact.core.memory import memoized
 from pwact.errors import PwactError
@@ -37,7 +38,7 @@ def by_class(acc: Accumulator, num_classes: int) -> Accumulator:
         An accumulator whose state is `num_classes` times that of `acc`.
 
     Raises:
-        PwactError: fewer than one class.
+        PwactError: fewer than one class, or `acc` is no accumulator.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -54,8 +55,8 @@ def by_class(acc: Accumulator, num_classes: int) -> Accumulator:
 
     Source: ours; the mean of a class with no images is stated as NaN, as xarray does for empty groups.
     """
-    if num_classes < 1:
-        raise PwactError("one class or more", f"num_classes={num_classes}", "give the dataset's num_classes")
+    arguments.accumulator("by_class", acc)
+    num_classes = arguments.whole_number("num_classes", num_classes, "give the dataset's num_classes")
 
     def init(spec: jax.ShapeDtypeStruct) -> State:
         return jax.tree.map(lambda leaf: jnp.repeat(leaf[None], num_classes, axis=0), acc.init(spec))
@@ -81,7 +82,13 @@ def by_class(acc: Accumulator, num_classes: int) -> Accumulator:
             for name, value in jax.vmap(acc.finalize)(state).items()
         }
 
-    return Accumulator(init, update, jax.vmap(acc.merge), finalize)
+    return acc._replace(
+        init=init,
+        update=update,
+        merge=jax.vmap(acc.merge),
+        finalize=finalize,
+        advance=jax.vmap(acc.advance),
+    )
 
 
 @memoized
@@ -114,6 +121,8 @@ def per_channel(acc: Accumulator) -> Accumulator:
     Source: ours.
     """
 
+    arguments.accumulator("per_channel", acc)
+
     def init(spec: jax.ShapeDtypeStruct) -> State:
         need_channels(spec, "per_channel")
         return acc.init(jax.ShapeDtypeStruct(spec.shape[-1:], spec.dtype))
@@ -121,12 +130,14 @@ def per_channel(acc: Accumulator) -> Accumulator:
     def update(state: State, seen: Observation) -> State:
         channels = seen.activation.shape[-1]
         points = seen.activation[0].size // channels
-        samples = [
+        label, prediction, index, valid = (
             jnp.repeat(array, points) for array in (seen.label, seen.prediction, seen.index, seen.valid)
-        ]
-        return acc.update(state, Observation(seen.activation.reshape(-1, channels), *samples))
+        )
+        gradient = None if seen.gradient is None else seen.gradient.reshape(-1, channels)
+        samples = seen.activation.reshape(-1, channels)
+        return acc.update(state, Observation(samples, label, prediction, index, valid, gradient=gradient))
 
-    return Accumulator(init, update, acc.merge, acc.finalize)
+    return acc._replace(init=init, update=update)
 
 
 @memoized
@@ -143,7 +154,7 @@ def on(fn: Callable[[Float[Array, "batch ..."]], Float[Array, "batch ..."]], acc
         An accumulator for whatever activation `fn` takes.
 
     Raises:
-        PwactError: (by `init`) `fn` does not keep the batch axis.
+        PwactError: `fn` is no function; (by `init`) it does not keep the batch axis.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -159,6 +170,10 @@ def on(fn: Callable[[Float[Array, "batch ..."]], Float[Array, "batch ..."]], acc
     Source: ours.
     """
 
+    arguments.accumulator("on", acc)
+    if not callable(fn):
+        raise PwactError("a function of the activation for on", repr(fn), "write on(fn, moments())")
+
     def init(spec: jax.ShapeDtypeStruct) -> State:
         two, three = (
             jax.eval_shape(fn, jax.ShapeDtypeStruct((batch, *spec.shape), spec.dtype)) for batch in (2, 3)
@@ -173,9 +188,9 @@ def on(fn: Callable[[Float[Array, "batch ..."]], Float[Array, "batch ..."]], acc
         return acc.init(jax.ShapeDtypeStruct(two.shape[1:], two.dtype))
 
     def update(state: State, seen: Observation) -> State:
-        return acc.update(state, seen._replace(activation=fn(seen.activation)))
+        return acc.update(state, seen._replace(activation=fn(seen.activation), gradient=None))
 
-    return Accumulator(init, update, acc.merge, acc.finalize)
+    return acc._replace(init=init, update=update, channelwise=False)
 
 
 def named(**accs: Accumulator) -> Accumulator:
@@ -190,7 +205,7 @@ def named(**accs: Accumulator) -> Accumulator:
         An accumulator whose state holds all of theirs.
 
     Raises:
-        PwactError: no statistic.
+        PwactError: no statistic, or some of one site with some of pairs.
 
     Example:
         >>> import jax
@@ -203,30 +218,75 @@ def named(**accs: Accumulator) -> Accumulator:
     """
     if not accs:
         raise PwactError("one statistic or more", "none", "give at least one, e.g. moments=moments()")
+    for name, acc in accs.items():
+        arguments.accumulator(f"named({name}=...)", acc)
+    if len({acc.pairwise for acc in accs.values()}) > 1:
+        raise PwactError(
+            "statistics of one site, or of pairs of sites",
+            f"both among {sorted(accs)}",
+            "name them apart: a sweep takes any number of statistics",
+        )
     return _named(tuple(accs.items()))
 
 
 @functools.cache
 def _named(items: tuple[tuple[str, Accumulator], ...]) -> Accumulator:
     accs = dict(items)
+    passes = max(acc.passes for acc in accs.values())
 
     def init(spec: jax.ShapeDtypeStruct) -> State:
-        return {name: acc.init(spec) for name, acc in accs.items()}
+        return jnp.zeros((), jnp.int32), {name: acc.init(spec) for name, acc in accs.items()}
 
     def update(state: State, seen: Observation) -> State:
-        return {name: acc.update(state[name], seen) for name, acc in accs.items()}
+        done, own = state
+        return done, {
+            name: acc.update(own[name], seen)
+            if acc.passes == passes
+            else lax.cond(done < acc.passes, acc.update, lambda state, seen: state, own[name], seen)
+            for name, acc in accs.items()
+        }
 
     def merge(left: State, right: State) -> State:
-        return {name: acc.merge(left[name], right[name]) for name, acc in accs.items()}
+        done = jnp.maximum(left[0], right[0])
+        # The state of a pass that was read to its end is the same everywhere: there is nothing to add.
+        return done, {
+            name: acc.merge(left[1][name], right[1][name])
+            if acc.passes == passes
+            else jax.tree.map(
+                functools.partial(jnp.where, done < acc.passes),
+                acc.merge(left[1][name], right[1][name]),
+                _later(left, right, name),
+            )
+            for name, acc in accs.items()
+        }
+
+    def advance(state: State) -> State:
+        done, own = state
+        return done + 1, {
+            name: jax.tree.map(
+                functools.partial(jnp.where, done + 1 < acc.passes), acc.advance(own[name]), own[name]
+            )
+            for name, acc in accs.items()
+        }
 
     def finalize(state: State) -> Result:
         return {
             f"{name}.{array}": value
             for name, acc in accs.items()
-            for array, value in acc.finalize(state[name]).items()
+            for array, value in acc.finalize(state[1][name]).items()
         }
 
-    return Accumulator(init, update, merge, finalize)
+    some = next(iter(accs.values()))
+    return Accumulator(
+        *(init, update, merge, finalize, advance, passes, some.pairwise),
+        channelwise=all(acc.channelwise for acc in accs.values()),
+    )
+
+
+def _later(left: State, right: State, name: str) -> State:
+    """The state of whichever side has begun the later pass."""
+    newer = left[0] >= right[0]
+    return jax.tree.map(lambda one, other: jnp.where(newer, one, other), left[1][name], right[1][name])
 
 
 def need_channels(spec: jax.ShapeDtypeStruct, who: str) -> None:

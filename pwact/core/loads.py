@@ -101,7 +101,7 @@ def _own(array: Any) -> np.ndarray:
 
 def _check(batch: Batch, dataset: Any, labels: np.ndarray) -> None:
     images = len(labels)
-    shapes = [np.shape(array) for array in batch]
+    shapes = [np.shape(array) for array in batch[:4]]
     wanted = [(images, *dataset.image_shape), (images,), (images,), (images,)]
     if shapes != wanted:
         raise PwactError(

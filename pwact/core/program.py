@@ -124,7 +124,7 @@ def task_key(task: Task, variables: Any, load: Batch) -> Hashable:
     return (
         *(task.sites, task.statistics, function_key(task.preprocess), function_key(task.logits)),
         *(tree, tuple((leaf.shape, leaf.dtype, leaf.weak_type) for leaf in leaves)),
-        tuple((array.shape[1:], array.dtype) for array in load),
+        tuple((array.shape[1:], array.dtype) for array in load if array is not None),
     )
 
 

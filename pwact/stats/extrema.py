@@ -87,7 +87,7 @@ def extrema() -> Accumulator:
             "max_index": Named(jnp.where(some, state.max_index, -1), dims),
         }
 
-    return Accumulator(init, in_blocks(update), merge, finalize)
+    return Accumulator(init, in_blocks(update), merge, finalize, channelwise=True)
 
 
 def _index(better: Array, tie: Array, left: Array, right: Array) -> Array:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_image, point_dims
+from pwact.core.arguments import finite_number
 from pwact.core.blocks import in_blocks
 from pwact.core.counter import Counter
 from pwact.core.memory import memoized
@@ -35,7 +36,8 @@ def firing(threshold: float = 0.0) -> Accumulator:
         exact counts, to 2 ulp of float32). Nothing seen: count 0, share NaN.
 
     Raises:
-        PwactError: (by `init`) the activation is not of floating-point numbers.
+        PwactError: a threshold that is no finite number; (by `init`) the activation is not of
+            floating-point numbers.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -50,6 +52,8 @@ def firing(threshold: float = 0.0) -> Accumulator:
 
     Source: ours; a plain frequency.
     """
+
+    threshold = finite_number("threshold", threshold, "give it in the activation's own unit")
 
     def init(spec: jax.ShapeDtypeStruct) -> FiringState:
         float_dtype(spec)
@@ -73,4 +77,4 @@ def firing(threshold: float = 0.0) -> Accumulator:
             "share": Named(jnp.where(n > 0, share, jnp.nan), point_dims(share.ndim)),
         }
 
-    return Accumulator(init, in_blocks(update), merge, finalize)
+    return Accumulator(init, in_blocks(update), merge, finalize, channelwise=True)

@@ -113,7 +113,7 @@ def moments() -> Accumulator:
             "variance": Named(jnp.where(n > 0, jnp.where(overflow, jnp.inf, variance), jnp.nan), dims),
         }
 
-    return Accumulator(init, in_blocks(update), merge, finalize)
+    return Accumulator(init, in_blocks(update), merge, finalize, channelwise=True)
 
 
 def _two_sum(large: Array, small: Array) -> tuple[Array, Array]:

@@ -10,9 +10,9 @@ from jax import lax
 from jaxtyping import Array, Float, Int32
 
 from pwact.core.accumulator import NO_INDEX, Accumulator, Named, Result, float_dtype, per_image
+from pwact.core.arguments import whole_number
 from pwact.core.combinators import need_channels
 from pwact.core.memory import memoized
-from pwact.errors import PwactError
 from pwact.types import Observation
 
 
@@ -59,8 +59,7 @@ def top_k(k: int) -> Accumulator:
     Source: ours; the dataset examples of Zeiler and Fergus, "Visualizing and Understanding
         Convolutional Networks" (ECCV 2014), without their back-projection.
     """
-    if k < 1:
-        raise PwactError("k of 1 or more", f"k={k}", "ask for at least one image")
+    k = whole_number("k", k, "ask for at least one image")
 
     def init(spec: jax.ShapeDtypeStruct) -> TopKState:
         need_channels(spec, "top_k")
@@ -96,4 +95,4 @@ def top_k(k: int) -> Accumulator:
             **{name: Named(jnp.where(some, array, -1), dims) for name, array in arrays.items()},
         }
 
-    return Accumulator(init, update, merge, finalize)
+    return Accumulator(init, update, merge, finalize, channelwise=True)

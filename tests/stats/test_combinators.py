@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,8 +78,9 @@ def test_on_is_applied_to_the_activation():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: by_class(moments(), 0), "one class or more"),
+        (lambda: by_class(moments(), 0), "num_classes of 1 or more"),
         (lambda: top_k(0), "1 or more"),
+        (lambda: firing(float("nan")), "a finite number; found nan"),
         (lambda: named(), "one statistic"),
         (lambda: per_channel(moments()).init(jax.ShapeDtypeStruct((4, 5), jnp.float32)), "shape \\[4, 5\\]"),
         (lambda: top_k(1).init(jax.ShapeDtypeStruct((), jnp.float32)), "activation map"),
@@ -87,6 +91,31 @@ def test_on_is_applied_to_the_activation():
 def test_what_makes_no_sense_is_refused(make, words):
     with pytest.raises(PwactError, match=words):
         make()
+
+
+def test_arguments_of_the_wrong_type_are_refused_where_no_type_checker_looks():
+    questions = {
+        "by_class(3, 3)": "an accumulator for by_class",
+        "by_class(moments(), 3.0)": "num_classes of 1 or more, a whole number; found 3.0",
+        "per_channel('moments')": "an accumulator for per_channel",
+        "on(3, moments())": "a function of the activation",
+        "top_k(2.5)": "a whole number; found 2.5",
+        "top_k('3')": "a whole number; found '3'",
+        "firing('a')": "a finite number; found 'a'",
+    }
+    program = f"""
+from pwact import stats
+from pwact.core.registry import resolve
+from pwact.errors import PwactError
+for question, words in {questions}.items():
+    try:
+        resolve(question, stats)
+    except PwactError as error:
+        assert words in str(error), error
+    else:
+        raise AssertionError(question)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_equal_statistics_are_one_object_however_they_are_written():
