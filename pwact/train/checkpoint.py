@@ -88,7 +88,7 @@ def load_checkpoint(
     if config is not None and config != trained.config:
         raise PwactError(
             "a checkpoint of the configuration given",
-            f"another one in {str(folder)!r}: {_difference(config, trained.config)}",
+            f"another one in {str(folder)!r}: {difference(config, trained.config)}",
             "load it without config, or train this configuration",
         )
     epochs = trained.recipe.epochs if trained.treatment != "untrained" else 0
@@ -309,9 +309,19 @@ def _curve(record: dict[str, Any], name: str) -> np.ndarray:
     return np.array(record[name], np.float64).reshape(len(record["splits"]), len(record["seeds"]), -1)
 
 
-def _difference(wanted: ModelConfig, found: ModelConfig) -> str:
-    one, other = dataclasses.asdict(wanted), dataclasses.asdict(found)
-    return ", ".join(f"{name}={other[name]!r}, not {one[name]!r}" for name in one if one[name] != other[name])
+def difference(wanted: Any, found: Any) -> str:
+    """The entries that differ, of two dataclasses of a kind or two dicts with the same keys."""
+    one, other = (
+        value if isinstance(value, dict) else dataclasses.asdict(value) for value in (wanted, found)
+    )
+    return ", ".join(
+        f"{name}={_short(other[name])}, not {_short(one[name])}" for name in one if one[name] != other[name]
+    )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:16]} ..."
 
 
 def _broken(folder: Path, why: str) -> PwactError:

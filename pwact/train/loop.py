@@ -19,7 +19,7 @@ from pwact.data.preprocess import Preprocess
 from pwact.errors import NonFiniteError, PwactError
 from pwact.models.config import ModelConfig
 from pwact.train import program
-from pwact.train.checkpoint import read, saved_epochs, write
+from pwact.train.checkpoint import difference, read, saved_epochs, write
 from pwact.train.company import Company, variables
 from pwact.train.evaluate import check_fit, evaluate
 from pwact.train.recipe import QUICK, Recipe
@@ -134,10 +134,13 @@ def _resume(folder: Path, wanted: Trained, company: Company) -> tuple[Trained, l
     """Where the training in `folder` stands; refuses a folder of another training."""
     found, leaves = read(folder, wanted.intervention)
     for name in ("config", "recipe", "treatment", "seeds", "preprocess", "data"):
-        if getattr(found, name) != getattr(wanted, name):
+        saved, asked = getattr(found, name), getattr(wanted, name)
+        if saved != asked:
+            plain = isinstance(saved, str | tuple)
             raise PwactError(
-                f"a training with {name} {getattr(wanted, name)}",
-                f"{getattr(found, name)} in {str(folder)!r}",
+                f"a training with the {name} that was asked for",
+                f"{difference({name: asked}, {name: saved}) if plain else difference(asked, saved)}"
+                f" in {str(folder)!r}",
                 "resume with what it was started with, or pick another folder",
             )
     if found.curves.split.size != wanted.curves.split.size:

@@ -219,15 +219,18 @@ def test_another_training_is_not_resumed(config, parts, recipe, tmp_path, traine
     folder = save_checkpoint(tmp_path / "run", trained)
     base = {"seeds": [3, 5, 8], "recipe": recipe, "test": parts["test"], "folder": folder, "resume": True}
     for change, message in (
-        ({"seeds": [3, 5]}, "a training with seeds"),
-        ({"recipe": dataclasses.replace(recipe, epochs=9)}, "a training with recipe"),
-        ({"treatment": "shuffled_labels"}, "a training with treatment"),
+        ({"seeds": [3, 5]}, r"found seeds=\(3, 5, 8\), not \(3, 5\) in"),
+        ({"recipe": dataclasses.replace(recipe, epochs=9)}, "the recipe .*; found epochs=3, not 9 in"),
+        ({"treatment": "shuffled_labels"}, "found treatment='trained', not 'shuffled_labels' in"),
         ({"test": None}, "resume with the test set"),
     ):
         with pytest.raises(PwactError, match=message):
             train(config, parts["train"], **base | change)
-    with pytest.raises(PwactError, match="a training with preprocess"):
+    with pytest.raises(PwactError, match=r"the preprocess .*; found mean="):
         train(config, parts["test"], **base)
+    with pytest.raises(PwactError, match=r"found name='.*/train', not '.*/test', fingerprint=.* in") as other:
+        train(config, parts["test"], **base, preprocess=trained.preprocess)
+    assert parts["test"].fingerprint not in str(other.value), "long values are cut"
 
 
 def test_an_intervention_must_be_given_again(config, parts, recipe, tmp_path):
