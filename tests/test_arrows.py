@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "report": {"errors", "records", "_version"},
     "cli": GROUND | METHODS | {"studies", "report", "pwact itself"},
     "__init__": {"_version"},
+    "__main__": {"cli"},
 }
 
 

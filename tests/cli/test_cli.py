@@ -51,7 +51,7 @@ def main_fails(arguments: list[str], capsys: pytest.CaptureFixture, code: int = 
 
 def in_background(*arguments: str, cwd: pathlib.Path) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "pwact.cli", *arguments],
+        [sys.executable, "-m", "pwact", *arguments],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -168,6 +168,13 @@ def test_what_was_not_foreseen_is_still_one_message(run, monkeypatch, capsys):
 
     monkeypatch.setattr("pwact.train.load_checkpoint", broken)
     assert "ZeroDivisionError: by zero" in main_fails(["sites", str(run)], capsys)
+
+
+def test_python_m_pwact_is_pwact(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-m", "pwact", "--version"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stdout) == (0, f"pwact {pwact.__version__}\n")
 
 
 def test_help_comes_at_once_and_starts_no_backend(tmp_path):

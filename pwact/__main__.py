@@ -1,4 +1,4 @@
-"""`python -m pwact.cli` is `pwact`."""
+"""`python -m pwact` is `pwact`."""
 
 from pwact.cli import main
 
