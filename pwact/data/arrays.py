@@ -39,8 +39,8 @@ def arrays(
         >>> arrays(np.zeros((2, 4, 4, 1), np.uint8), [0, 3]).num_classes
         4
     """
-    images = _check_images(np.asarray(images))
-    labels = np.asarray(labels)
+    images = _check_images(_array("images", images))
+    labels = _array("labels", labels)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         raise PwactError(
             "integer labels of shape [image]",
@@ -69,6 +69,22 @@ def arrays(
             "correct the labels or give num_classes",
         )
     return ArrayDataset(images, labels.astype(np.int32), num_classes, name)
+
+
+def _array(what: str, values: Any) -> np.ndarray:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # NumPy's word for nested lists of different lengths
+        raise PwactError(f"{what} of one shape", f"a ragged list ({error})", _EVEN[what]) from error
+    if array.dtype == object:
+        raise PwactError(f"numeric {what}", "Python objects", _EVEN[what])
+    return array
+
+
+_EVEN = {
+    "images": "resize all images to one shape, then np.stack(images)",
+    "labels": "give one integer class an image: np.asarray(labels, np.int32)",
+}
 
 
 def _check_images(images: np.ndarray) -> np.ndarray:

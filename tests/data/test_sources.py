@@ -109,11 +109,13 @@ def test_load_takes_literal_arguments():
     ("text", "message"),
     [
         ("mnist", "found 'mnist'; nearest: mnist5k"),
-        ("arrays", "one of: bag, digits"),
+        ("MNIST", "found 'MNIST'; nearest: mnist5k"),
+        ("arrays", "one of the datasets bag, digits, .* or the path of an .npz file; found 'arrays'"),
+        ("photos/train", "found 'photos/train'; .*a path that ends in .npz"),
         ("bag(sise=3)", "arguments that bag takes"),
         ("bag(size=open('x'))", "'open'"),
         ("bag(size=1+1)", "literal"),
-        ("", "a name"),
+        ("", "one of the datasets .*found ''"),
         ("bag(size=0)", "at least one image"),
         ("no/such.npz", "no file"),
     ],
@@ -121,3 +123,10 @@ def test_load_takes_literal_arguments():
 def test_load_refuses(text, message):
     with pytest.raises(PwactError, match=message):
         load(text)
+
+
+@pytest.mark.parametrize("text", ["zzz", "mnist", "bag.npy"])
+def test_an_unknown_dataset_lists_each_name_once(text):
+    with pytest.raises(PwactError) as unknown:
+        load(text)
+    assert str(unknown.value).count("relation") == 1
