@@ -14,7 +14,7 @@ import typer
 
 from pwact._version import __version__
 from pwact.cli import report, sites, stats, study, train
-from pwact.cli.common import fail
+from pwact.cli.common import ctrl_c, fail
 from pwact.errors import PwactError
 
 app = typer.Typer(
@@ -69,17 +69,22 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; `--debug` anywhere shows tracebacks."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
-    try:
-        app([argument for argument in arguments if argument != "--debug"], prog_name="pwact")
-    except PwactError as error:
-        if debug:
+    with ctrl_c.listening():
+        try:
+            app([argument for argument in arguments if argument != "--debug"], prog_name="pwact")
+        except PwactError as error:
+            if debug:
+                raise
+            fail(str(error))
+        except Interrupted as interrupt:
+            if debug:
+                raise
+            fail(f"Interrupted. {interrupt}".rstrip(), code=130)
+        except SystemExit:
+            if ctrl_c.seen:
+                fail("Interrupted, too late to stop anything: what is said above is done.", code=130)
             raise
-        fail(str(error))
-    except Interrupted as interrupt:
-        if debug:
-            raise
-        fail(f"Interrupted. {interrupt}".rstrip(), code=130)
-    except Exception as error:  # one message, whatever went wrong
-        if debug:
-            raise
-        fail(f"{type(error).__name__}: {error} (this was not foreseen; --debug shows where)")
+        except Exception as error:  # one message, whatever went wrong
+            if debug:
+                raise
+            fail(f"{type(error).__name__}: {error} (this was not foreseen; --debug shows where)")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import re
+import signal
 import sys
+import threading
 import time
-from typing import NoReturn
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -22,6 +26,49 @@ def fail(message: str, code: int = 1) -> NoReturn:
         message = message.replace(keyword, option)
     print(f"pwact: {message}", file=sys.stderr)
     raise SystemExit(code)
+
+
+class CtrlC:
+    """Remembers a Ctrl-C, as Python drops one that arrives in a callback of the garbage collector.
+
+    XLA has such a callback.
+    """
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handle SIGINT within; afterwards everything is as it was."""
+        self.seen = False
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        handler, hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
+
+        def remember(number: int, frame: Any) -> None:
+            self.seen = True
+            raise KeyboardInterrupt
+
+        def tell_others(dropped: Any) -> None:
+            if not issubclass(dropped.exc_type, KeyboardInterrupt):
+                hook(dropped)
+
+        signal.signal(signal.SIGINT, remember)
+        sys.unraisablehook = tell_others
+        try:
+            yield
+        finally:
+            sys.unraisablehook = hook
+            signal.signal(signal.SIGINT, handler)
+
+    def check(self) -> None:
+        """Raise the KeyboardInterrupt again if there was one."""
+        if self.seen:
+            raise KeyboardInterrupt
+
+
+ctrl_c = CtrlC()
 
 
 def new_path(stem: str, suffix: str = "") -> pathlib.Path:
@@ -71,7 +118,8 @@ class Stages:
         self.bar.stop()
 
     def __call__(self, stage: str, done: float) -> None:
-        """`done` is the share of the whole job, in [0, 1]."""
+        """`done` is the share of the whole job, in [0, 1]. Raises the KeyboardInterrupt that was dropped."""
+        ctrl_c.check()
         elapsed = time.monotonic() - self.started
         to_go = f"{_clock(elapsed * (1 - done) / done)} to go" if done > 0.02 else ""
         self.bar.update(self.task, description=stage, completed=done, to_go=to_go)

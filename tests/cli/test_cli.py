@@ -19,6 +19,7 @@ import xarray as xr
 
 import pwact
 from pwact.cli import main
+from pwact.cli.common import Stages, ctrl_c
 from pwact.models import quick
 from pwact.train import load_checkpoint
 
@@ -218,4 +219,54 @@ def test_ctrl_c_in_a_sweep_leaves_nothing(run, tmp_path):
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in said and "Interrupted" in said
+    assert not list(tmp_path.iterdir())
+
+
+class DropsCtrlC:
+    """A Ctrl-C in a place where Python ignores exceptions, as in a callback of the garbage collector."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_ctrl_c_that_python_dropped_stops_at_the_next_progress(capsys):
+    before = signal.getsignal(signal.SIGINT), sys.unraisablehook
+    with ctrl_c.listening(), Stages() as stages:
+        stages("one", 0.1)
+        DropsCtrlC()
+        with pytest.raises(KeyboardInterrupt):
+            stages("two", 0.2)
+    assert (signal.getsignal(signal.SIGINT), sys.unraisablehook) == before
+    with ctrl_c.listening(), Stages() as stages:
+        stages("another command", 0.1)
+    assert "ignored" not in capsys.readouterr().err
+
+
+def test_a_ctrl_c_that_python_dropped_and_nothing_could_stop_is_told(run, monkeypatch, capsys):
+    def dropping(path):
+        DropsCtrlC()
+        return load_checkpoint(path)
+
+    monkeypatch.setattr("pwact.train.load_checkpoint", dropping)
+    assert "too late" in main_fails(["sites", str(run)], capsys, code=130)
+
+
+def test_a_ctrl_c_dropped_by_the_garbage_collector_stops_a_sweep(run, tmp_path):
+    program = """
+import gc, signal, sys
+from pwact.cli import main
+from pwact.cli.common import Stages, ctrl_c
+def once(phase, info):
+    if "pwact.core.program" in sys.modules and "jax" in sys.modules and phase == "start":
+        gc.callbacks.remove(once)
+        signal.raise_signal(signal.SIGINT)
+gc.callbacks.append(once)
+main(sys.argv[1:])
+"""
+    arguments = ["stats", str(run), "moments", "--out", "s.nc"]
+    stopped = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert stopped.returncode == 130
+    assert stopped.stderr == "pwact: Interrupted.\n"
     assert not list(tmp_path.iterdir())
