@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from pwact.core.accumulator import State
+from pwact.core.accumulator import State, per_image
 from pwact.core.backend import rows_at_once
 from pwact.types import Observation
 
@@ -56,3 +56,23 @@ def in_blocks(update: Update) -> Update:
         return lax.fori_loop(first, end, one, state)
 
     return blockwise
+
+
+def any_not_finite(values: jax.Array, valid: jax.Array) -> jax.Array:
+    """Whether any entry of the valid rows is NaN or infinite.
+
+    Args:
+        values: [batch, ...].
+        valid: [batch].
+
+    Returns:
+        One bool.
+    """
+
+    def update(fault: jax.Array, seen: Observation) -> jax.Array:
+        # x * 0 is NaN for these, and 0 for the others: one sum, which is cheaper than asking each.
+        zeros = jnp.where(per_image(seen.valid, seen.activation), seen.activation * 0, 0)
+        return fault | jnp.isnan(zeros.sum(0)).any()
+
+    none = jnp.zeros(len(valid), jnp.int32)
+    return in_blocks(update)(jnp.zeros((), bool), Observation(values, none, none, none, valid))

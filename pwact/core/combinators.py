@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from pwact.core import arguments
 from pwact.core.accumulator import Accumulator, Named, Result, State
+from pwact.core.blocks import any_not_finite
 from pwact.core.memory import memoized
 from pwact.errors import PwactError
 from pwact.types import Observation
@@ -151,7 +152,8 @@ def on(fn: Callable[[Float[Array, "batch ..."]], Float[Array, "batch ..."]], acc
         acc: the statistic of what `fn` returns.
 
     Returns:
-        An accumulator for whatever activation `fn` takes.
+        An accumulator for whatever activation `fn` takes. Where `fn` made a NaN or an infinity of some
+        image, every result that is a float is infinite, and a sweep raises.
 
     Raises:
         PwactError: `fn` is no function; (by `init`) it does not keep the batch axis.
@@ -185,12 +187,37 @@ def on(fn: Callable[[Float[Array, "batch ..."]], Float[Array, "batch ..."]], acc
                 f"{jax.tree.map(lambda leaf: leaf.shape, two)} from a batch of 2",
                 "write fn for [batch, ...] and leave the first axis alone",
             )
-        return acc.init(jax.ShapeDtypeStruct(two.shape[1:], two.dtype))
+        return acc.init(jax.ShapeDtypeStruct(two.shape[1:], two.dtype)), jnp.zeros((), bool)
 
     def update(state: State, seen: Observation) -> State:
-        return acc.update(state, seen._replace(activation=fn(seen.activation), gradient=None))
+        own, broken = state
+        value = fn(seen.activation)
+        own = acc.update(own, seen._replace(activation=value, gradient=None))
+        return own, broken | any_not_finite(value, seen.valid)
 
-    return acc._replace(init=init, update=update, channelwise=False)
+    def merge(left: State, right: State) -> State:
+        return acc.merge(left[0], right[0]), left[1] | right[1]
+
+    def finalize(state: State) -> Result:
+        own, broken = state
+        return {
+            name: Named(
+                jnp.where(broken, jnp.inf, value.values)
+                if jnp.issubdtype(getattr(value.values, "dtype", jnp.int32), jnp.floating)
+                else value.values,
+                value.dims,
+            )
+            for name, value in acc.finalize(own).items()
+        }
+
+    return acc._replace(
+        init=init,
+        update=update,
+        merge=merge,
+        finalize=finalize,
+        advance=lambda state: (acc.advance(state[0]), state[1]),
+        channelwise=False,
+    )
 
 
 def named(**accs: Accumulator) -> Accumulator:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import collections
 import functools
+import hashlib
 import inspect
 import types
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar
 
 KEPT = 64
@@ -15,6 +16,9 @@ KEPT = 64
 
 LIBRARIES = ("jax", "jaxlib", "numpy")
 """Their modules and functions do not change under us."""
+
+_WRITTEN: dict[int, str] = {}
+"""How to ask for what a memoized factory made, which lives as long as the process does."""
 
 Item = TypeVar("Item")
 Factory = TypeVar("Factory", bound=Callable[..., Any])
@@ -126,6 +130,39 @@ def memoized(factory: Factory) -> Factory:
         key = tuple((type(value), function_key(value)) for value in bound.arguments.values())
         if key not in made:
             made[key] = factory(*args, **kwargs)
+            given = ", ".join(f"{name}={described(value)}" for name, value in bound.arguments.items())
+            _WRITTEN[id(made[key])] = f"{factory.__name__}({given})"
         return made[key]
 
     return make  # type: ignore[return-value]
+
+
+def described(value: Any) -> str:
+    """A value as a person would write it: what `memoized` made as the call that makes it.
+
+    A function is its name and a hash of its code, so that another one of the same name is told apart.
+
+    Example:
+        >>> from pwact.stats import by_class, moments
+        >>> described(by_class(moments(), 3))
+        'by_class(acc=moments(), num_classes=3)'
+    """
+    if id(value) in _WRITTEN:
+        return _WRITTEN[id(value)]
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {described(inner)}" for name, inner in value.items()) + "}"
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return f"{type(value).__name__}({', '.join(map(described, value))})"
+    if isinstance(value, types.FunctionType):
+        return f"{value.__module__}.{value.__qualname__}#{_code_hash(value.__code__)}"
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return repr(value)
+
+
+def _code_hash(code: types.CodeType) -> str:
+    consts = [
+        _code_hash(const) if isinstance(const, types.CodeType) else repr(const) for const in code.co_consts
+    ]
+    content = repr((code.co_code, consts, code.co_names, code.co_varnames, code.co_freevars))
+    return hashlib.sha256(content.encode()).hexdigest()[:12]

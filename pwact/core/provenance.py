@@ -15,7 +15,7 @@ import numpy as np
 from pwact._version import __version__
 from pwact.errors import NonFiniteError
 
-LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "xarray")
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "xarray", "h5netcdf")
 
 
 def variables_hash(variables: Any) -> str:
@@ -38,6 +38,21 @@ def variables_hash(variables: Any) -> str:
         digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+def index_hash(indices: Any) -> str:
+    """The sha256 of dataset indices as they come, each as a little-endian 64-bit integer.
+
+    A dataset's `index_hash` is that of its indices in increasing order, the same on every machine.
+
+    Args:
+        indices: integers [image].
+
+    Example:
+        >>> index_hash([0, 1, 2])[:12]
+        'ab25350e3e65'
+    """
+    return hashlib.sha256(np.asarray(indices).astype("<i8").tobytes()).hexdigest()
 
 
 def check_finite_variables(variables: Any) -> None:

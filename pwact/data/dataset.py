@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Int, Num
 
+from pwact.core.provenance import index_hash
 from pwact.errors import PwactError
 from pwact.types import Batch
 
@@ -25,7 +26,11 @@ class Dataset(Protocol):
         image_shape: (row, column, channel).
         labels: int32, one an image.
         fingerprint: sha256 of the content.
-        index_hash: sha256 of the positions, in the whole dataset, of these images.
+        index_hash: of the places of these images in the whole dataset, in increasing order
+            (`pwact.core.provenance.index_hash`); a sweep checks that it saw these and no others.
+
+    A dataset that knows which pixels its classes are about has `has_masks`, and `masks(indices)` that
+    gives bools [batch, row, column].
     """
 
     @property
@@ -89,6 +94,10 @@ class ArrayDataset:
         row, column, channel = self.images.shape[1:]
         return row, column, channel
 
+    @property
+    def has_masks(self) -> bool:
+        return self.object_masks is not None
+
     @functools.cached_property
     def fingerprint(self) -> str:
         digest = hashlib.sha256(f"{self.images.dtype}{self.images.shape}{self.num_classes}".encode())
@@ -98,7 +107,7 @@ class ArrayDataset:
 
     @functools.cached_property
     def index_hash(self) -> str:
-        return hash_indices(np.arange(len(self)))
+        return index_hash(np.arange(len(self)))
 
     def read(self, indices: Any) -> Batch:
         """The images at `indices`, as NumPy arrays of a `Batch`.
@@ -136,8 +145,3 @@ def check_indices(indices: Any, size: int) -> Int[np.ndarray, " batch"]:
             f"indices in 0 .. {size - 1}", f"{at.min()} .. {at.max()}", "read only what the dataset holds"
         )
     return at.astype(np.int32)
-
-
-def hash_indices(indices: Int[np.ndarray, " image"]) -> str:
-    """sha256 of an index set, the same on every machine."""
-    return hashlib.sha256(np.asarray(indices).astype("<i8").tobytes()).hexdigest()

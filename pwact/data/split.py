@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from pwact.data.dataset import ArrayDataset, Dataset, check_indices, hash_indices
+from pwact.core.provenance import index_hash
+from pwact.data.dataset import ArrayDataset, Dataset, check_indices
 from pwact.data.seeds import generator
 from pwact.errors import PwactError
 from pwact.types import Batch
@@ -51,7 +52,7 @@ class Subset:
 
     @functools.cached_property
     def index_hash(self) -> str:
-        return hash_indices(self.index)
+        return index_hash(self.index)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -60,6 +61,10 @@ class Subset:
     def read(self, indices: Any) -> Batch:
         """The images at `indices` of this subset; `Batch.index` is their place in the whole dataset."""
         return self.whole.read(self.index[check_indices(indices, len(self))])
+
+    @property
+    def has_masks(self) -> bool:
+        return getattr(self.whole, "has_masks", False)
 
     def masks(self, indices: Any) -> Bool[np.ndarray, "batch row column"]:
         """Exact object masks of the images at `indices` of this subset."""

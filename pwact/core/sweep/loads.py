@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -16,7 +15,12 @@ from pwact.types import Batch
 Item = TypeVar("Item")
 
 
-def loads(dataset: Any, batch_size: int) -> Iterator[Batch]:
+def first(dataset: Any, batch_size: int) -> Batch:
+    """The first load, with masks where the dataset has them: for shapes, and for trying things out."""
+    return next(loads(dataset, batch_size, getattr(dataset, "has_masks", False)))
+
+
+def loads(dataset: Any, batch_size: int, masks: bool) -> Iterator[Batch]:
     """The images in order, `batch_size` at a time; the last load holds what is left.
 
     Within a load images are sorted by label: a statistic by class then finds few classes in a
@@ -25,6 +29,7 @@ def loads(dataset: Any, batch_size: int) -> Iterator[Batch]:
     Args:
         dataset: anything with `len`, `read(positions)`, `labels`, `image_shape` and `num_classes`.
         batch_size: images, 1 or more.
+        masks: whether to read object masks too, by `dataset.masks(positions)`.
 
     Raises:
         PwactError: a read that is not what was asked for.
@@ -33,7 +38,10 @@ def loads(dataset: Any, batch_size: int) -> Iterator[Batch]:
     for start in range(0, len(dataset), batch_size):
         positions = np.arange(start, min(start + batch_size, len(dataset)))
         positions = positions[np.argsort(labels[positions], kind="stable")]
-        batch = jax.tree.map(_own, Batch(*dataset.read(positions)))
+        batch = Batch(*dataset.read(positions))
+        if masks:
+            batch = batch._replace(mask=dataset.masks(positions))
+        batch = jax.tree.map(_own, batch)
         _check(batch, dataset, labels[positions])
         yield batch
 
@@ -60,39 +68,6 @@ def in_micro_batches(batch: Batch, size: int, number: int) -> Batch:
     return jax.tree.map(pad, batch)
 
 
-class Audit:
-    """Which images went by."""
-
-    def __init__(self) -> None:
-        self._index: list[np.ndarray] = []
-
-    def add(self, batch: Batch) -> None:
-        self._index.append(np.asarray(batch.index, np.int64)[np.asarray(batch.valid)])
-
-    def finish(self, expected: int, counted: int) -> str:
-        """The sha256 of the dataset indices in the order they went by.
-
-        Raises:
-            PwactError: not `expected` different images, or the device counted another number.
-        """
-        index = np.concatenate(self._index) if self._index else np.zeros(0, np.int64)
-        kinds, times = np.unique(index, return_counts=True)
-        if (times > 1).any():
-            twice = kinds[times > 1]
-            raise PwactError(
-                "every image once",
-                f"{len(twice)} images more than once, first dataset index {twice[0]}",
-                "see that dataset.read gives each position its own index",
-            )
-        if not len(index) == counted == expected:
-            raise PwactError(
-                f"{expected} images, the length of the dataset",
-                f"{len(index)} read and {counted} counted on the device",
-                "see that dataset.read returns every position it is asked for, all valid",
-            )
-        return hashlib.sha256(np.ascontiguousarray(index).tobytes()).hexdigest()
-
-
 def _own(array: Any) -> np.ndarray:
     """The array, or a copy where it is a view that the dataset may write to while the device reads it."""
     array = np.asarray(array)
@@ -101,16 +76,20 @@ def _own(array: Any) -> np.ndarray:
 
 def _check(batch: Batch, dataset: Any, labels: np.ndarray) -> None:
     images = len(labels)
-    shapes = [np.shape(array) for array in batch[:4]]
+    shapes = [np.shape(array) for array in batch if array is not None]
     wanted = [(images, *dataset.image_shape), (images,), (images,), (images,)]
+    if batch.mask is not None:
+        wanted.append((images, *dataset.image_shape[:2]))
     if shapes != wanted:
         raise PwactError(
-            f"image, label, index, valid of shapes {wanted}",
+            f"image, label, index, valid{'' if batch.mask is None else ', mask'} of shapes {wanted}",
             f"{shapes} from dataset.read",
             "mend the dataset",
         )
     if batch.image.dtype not in (np.uint8, np.float32):
         raise PwactError("images in uint8 or float32", str(batch.image.dtype), "convert them in dataset.read")
+    if batch.mask is not None and batch.mask.dtype != bool:
+        raise PwactError("masks of bools", str(batch.mask.dtype), "convert them in dataset.masks")
     outside = (labels < 0) | (labels >= dataset.num_classes)
     if outside.any():
         first = int(np.argmax(outside))

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from typing import Any
 
 from pwact.core.accumulator import Accumulator
-from pwact.core.program import Task, shapes
+from pwact.core.arguments import accumulator, whole_number
+from pwact.core.sweep.task import Shapes, Task
 from pwact.errors import PwactError
-from pwact.types import Batch
 
 
-def check_request(task: Task, variables: Any, dataset: Any, load: Batch) -> None:
+def check_request(task: Task, known: Shapes, dataset: Any) -> None:
     """What can be known to be wrong from shapes alone."""
-    for (site, name, dim), size in shapes(task, variables, load).results.items():
+    for (node, name, dim), size in known.results.items():
         if dim == "rank" and size > len(dataset):
             raise PwactError(
                 f"top_k of {len(dataset)} or less, the images of '{dataset.name}'",
-                f"{size} in '{name}' at '{site}': top_k larger than the dataset",
+                f"{size} in '{name}' at '{node}': top_k larger than the dataset",
                 "ask for fewer",
             )
         if dim == "class" and dataset.labels.max() >= size:
             raise PwactError(
                 f"labels in 0 .. {size - 1} for '{name}'",
                 f"label {dataset.labels.max()} in dataset '{dataset.name}'",
-                "give by_class the dataset's num_classes",
+                "give the statistic the dataset's num_classes",
             )
 
 
@@ -54,26 +53,37 @@ def known_sites(probe: Any, sites: Any) -> tuple[str, ...]:
     return tuple(asked[name] for name in probe.sites if name in asked)
 
 
-def accumulators(statistics: Mapping[str, Any]) -> Mapping[str, Accumulator]:
+def accumulators(statistics: Any) -> dict[str, Accumulator]:
     """The statistics by name, once they are accumulators and can be saved under these names."""
-    for name, acc in statistics.items():
-        if not isinstance(acc, Accumulator):
-            raise PwactError(
-                f"an accumulator for '{name}'", repr(acc), "call the factory: moments() rather than moments"
-            )
-        if not name or "/" in name:
-            raise PwactError("names of statistics without '/'", repr(name), "rename it")
-    return statistics
-
-
-def positive(name: str, value: Any) -> int:
-    """A number of images."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1 or isinstance(value, bool):
+    if not isinstance(statistics, Mapping) or not statistics:
         raise PwactError(
-            f"{name} of 1 or more, a whole number", repr(value), f"give {name} as a number of images"
+            "one statistic or more, by name", repr(statistics), 'write {"moments": moments()}, for example'
         )
-    return number
+    for name, acc in statistics.items():
+        if not isinstance(name, str) or not name or "/" in name:
+            raise PwactError("names of statistics without '/'", repr(name), "rename it")
+        accumulator(f"'{name}'", acc)
+    return dict(statistics)
+
+
+def images_of(dataset: Any) -> int:
+    """The length of a dataset that is one, and holds an image."""
+    missing = [
+        part
+        for part in ("read", "labels", "name", "num_classes", "image_shape", "fingerprint", "index_hash")
+        if not hasattr(type(dataset), part) and not hasattr(dataset, part)
+    ]
+    if missing:
+        raise PwactError(
+            "a dataset: images by index, with labels",
+            f"{type(dataset).__name__} without {', '.join(missing)}",
+            "make one with pwact.data.arrays(images, labels, name=...), or load one with pwact.data.load",
+        )
+    if len(dataset) == 0:
+        raise PwactError("one image or more", f"none in dataset '{dataset.name}'", "give images")
+    return len(dataset)
+
+
+def image_count(name: str, value: Any) -> int:
+    """A number of images."""
+    return whole_number(name, value, f"give {name} as a number of images")

@@ -16,8 +16,8 @@ import xarray as xr
 from jax.ad_checkpoint import checkpoint_name
 
 import pwact
-from pwact.core import program
 from pwact.core.accumulator import Accumulator, Named
+from pwact.core.sweep import program
 from pwact.errors import NonFiniteError, PwactError
 from pwact.stats import by_class, extrema, firing, moments, on, per_channel, top_k
 
@@ -130,7 +130,10 @@ def test_the_result_says_how_it_came_to_be(probe, variables, data, tmp_path):
     attrs = tree.attrs
     assert attrs["dataset"] == "noise" and attrs["dataset_sha256"] == data.fingerprint
     assert attrs["index_sha256"] == data.index_hash and attrs["images"] == IMAGES
-    assert json.loads(attrs["sites"]) == list(SITES) and json.loads(attrs["statistics"]) == list(STATISTICS)
+    assert json.loads(attrs["sites"]) == list(SITES) and list(json.loads(attrs["statistics"])) == list(
+        STATISTICS
+    )
+    assert json.loads(attrs["statistics"])["c"] == "by_class(acc=moments(), num_classes=4)"
     assert (attrs["batch_size"], attrs["micro_batch"]) == (10, 5)
     assert "preprocess" in attrs["preprocess"] and f"jax={jax.__version__}" in attrs["versions"]
     pwact.core.check_same_model(tree, variables)
@@ -196,7 +199,7 @@ def test_fastest_tries_once_and_remembers(variables, data, monkeypatch):
         tried.append(size)
         return abs(size - 18)
 
-    monkeypatch.setattr(pwact.core.planner, "_seconds", seconds)
+    monkeypatch.setattr(pwact.core.sweep.planner, "_seconds", seconds)
     sizes = [sweep(own, variables, data, micro_batch="fastest").attrs["micro_batch"] for _ in range(2)]
     assert len(tried) == len(set(tried)) > 1
     assert sizes == [min(tried, key=lambda size: abs(size - 18))] * 2
@@ -279,16 +282,15 @@ def nan_at(image, one):
     return jnp.where(same & (jnp.arange(2) == 1)[None, None, None], jnp.nan, preprocess(image))
 
 
-def test_variables_that_are_not_finite_are_refused_before_anything_runs(probe, variables, compilations):
+def test_variables_that_are_not_finite_are_refused_before_anything_runs(probe, variables, data, compilations):
     broken = (variables[0], variables[1] * np.nan)
+
+    def never(batch):
+        raise AssertionError("an image was read")
+
     with pytest.raises(NonFiniteError, match=r"24 of 24 not finite in \[1\]"):
-        sweep(probe, broken, None_that_has_length())
+        sweep(probe, broken, with_read(data, never))
     assert not compilations
-
-
-class None_that_has_length:
-    def __len__(self):
-        return 3
 
 
 def test_a_sum_that_overflows_is_an_error_and_not_infinity():
@@ -296,6 +298,15 @@ def test_a_sum_that_overflows_is_an_error_and_not_infinity():
     images = np.array([3e38, -3e38, 3e38]).reshape(3, 1, 1, 1)
     with pytest.raises(NonFiniteError, match=r"'m\.variance' of 'input'"):
         pwact.sweep(own, None, floats(images), {"m": moments()}, sites=["input"])
+
+
+def test_what_a_function_of_the_user_breaks_is_an_error(probe, variables, data):
+    for statistic in (moments(), firing(), extrema()):
+        broken = on(lambda x: jnp.log(x), statistic)
+        with pytest.raises(NonFiniteError, match=r"function given to on\(\) returned is not finite"):
+            sweep(probe, variables, data, {"b": broken}, sites=["relu"])
+    within = {"b": on(lambda x: jnp.log1p(x), moments())}
+    assert np.isfinite(sweep(probe, variables, data, within, sites=["relu"])["relu"]["b.mean"]).all()
 
 
 def with_read(data, change):
@@ -319,6 +330,9 @@ def test_a_doubled_or_missing_image_is_an_error(probe, variables, data):
     doubled = with_read(data, lambda batch: batch._replace(index=np.where(batch.index == 5, 4, batch.index)))
     with pytest.raises(PwactError, match="more than once, first dataset index 4"):
         sweep(probe, variables, doubled)
+    foreign = with_read(data, lambda batch: batch._replace(index=np.where(batch.index == 5, 99, batch.index)))
+    with pytest.raises(PwactError, match="the images that 'noise' says it holds"):
+        sweep(probe, variables, foreign)
     missing = with_read(data, lambda batch: batch._replace(valid=batch.index != 5))
     with pytest.raises(PwactError, match="36 read and 36 counted"):
         sweep(probe, variables, missing)
@@ -361,12 +375,131 @@ def test_a_site_that_does_not_keep_the_batch_in_front(data):
         sweep(own, None, data, sites=[inside])
 
 
+def product() -> Accumulator:
+    """The sum over images of the product of two sites, point by point: a statistic of a pair."""
+
+    def update(state, seen):
+        one, other = seen.activation
+        return state + jnp.where(seen.valid[:, None, None, None], one * other, 0).sum(0)
+
+    return Accumulator(
+        *(lambda specs: jnp.zeros(specs[0].shape), update, jnp.add),
+        lambda state: {"sum": Named(state, ("row", "column", "channel"))},
+        pairwise=True,
+    )
+
+
+def around_the_mean() -> Accumulator:
+    """The mean in a first pass; how many images lie above it in a second."""
+
+    def update(state, seen):
+        done, total, images, above = state
+        x, valid = seen.activation, seen.valid[:, None, None, None]
+        first = done == 0
+        over = (valid & (x > (total / jnp.maximum(images, 1))[None])).sum(0)
+        return (
+            done,
+            total + jnp.where(first, jnp.where(valid, x, 0).sum(0), 0),
+            images + jnp.where(first, seen.valid.sum(), 0),
+            above + jnp.where(first, 0, over),
+        )
+
+    return Accumulator(
+        lambda spec: (
+            jnp.zeros((), int),
+            jnp.zeros(spec.shape),
+            jnp.zeros((), int),
+            jnp.zeros(spec.shape, int),
+        ),
+        update,
+        lambda left, right: left,
+        lambda state: {"above": Named(state[3], ("row", "column", "channel"))},
+        advance=lambda state: (state[0] + 1, *state[1:]),
+        passes=2,
+    )
+
+
+def test_statistics_that_read_twice_do_and_others_do_not(probe, variables, data, by_hand):
+    seen = []
+    statistics = {"m": moments(), "a": around_the_mean(), "e": extrema()}
+    tree = sweep(probe, variables, data, statistics, progress=lambda *at: seen.append(at), batch_size=20)
+    assert seen == [(20, 74), (37, 74), (57, 74), (74, 74)] and tree.attrs["passes"] == 2
+    for site, exact in by_hand.items():
+        np.testing.assert_array_equal(tree[site]["a.above"], (exact > exact.mean(0)).sum(0))
+        assert tree[site]["m.count"] == IMAGES
+        np.testing.assert_allclose(tree[site]["m.mean"], exact.mean(0), atol=2e-6)
+        assert [name.partition(".")[0] for name in tree[site].data_vars] == [*"mmm", "a", *"eeee"]
+
+
+def test_statistics_of_pairs_have_a_node_a_pair(probe, variables, data, by_hand):
+    sites = ["relu", "input", "stem"]
+    tree = sweep(probe, variables, data, {"m": moments(), "p": product()}, sites=sites[::2])
+    assert list(tree.children) == ["stem", "relu", "stem & relu"]
+    expected = (by_hand["stem"] * by_hand["relu"]).sum(0)
+    np.testing.assert_allclose(tree["stem & relu"]["p.sum"], expected, rtol=1e-5)
+    only = sweep(probe, variables, data, {"p": product()}, sites=["stem", "relu"])
+    assert list(only.children) == ["stem & relu"]
+
+
+def test_the_gradient_of_what_is_asked_for(probe, variables, data):
+    def slope_of(acc):
+        return acc._replace(
+            update=lambda state, seen: acc.update(state, seen._replace(activation=seen.gradient))
+        )
+
+    def of(logits, label, prediction):
+        return jnp.take_along_axis(logits, label[:, None], axis=1)[:, 0]
+
+    slope = slope_of(moments())
+    tree = sweep(probe, variables, data, {"m": moments(), "g": slope}, gradient_of=of, batch_size=10)
+    # The logit of a label is the mean over 25 points of the ReLU map times its column of the head.
+    column = variables[1].astype(np.float64)[:, data.labels].T / 25
+    np.testing.assert_allclose(tree["relu"]["g.mean"][2, 3], column.mean(0), rtol=1e-5)
+    assert "test_sweep.test_the_gradient" in tree.attrs["gradient_of"]
+    plain = sweep(probe, variables, data, {"m": moments()}, batch_size=10)
+    np.testing.assert_allclose(plain["stem"]["m.mean"], tree["stem"]["m.mean"], atol=1e-6)
+    with pytest.raises(NonFiniteError, match=r"the gradient at 'stem'"):
+        sweep(probe, variables, data, {"g": slope}, gradient_of=lambda logits, *_: jnp.log(logits[:, 0] * 0))
+
+
+def test_object_masks_reach_the_statistics():
+    def inside(state, seen):
+        x = jnp.where(seen.mask[..., None] & seen.valid[:, None, None, None], seen.activation, 0)
+        return state + x.sum((0, 1, 2))
+
+    share = Accumulator(
+        *(lambda spec: jnp.zeros(spec.shape[-1]), inside, jnp.add),
+        lambda state: {"sum": Named(state, ("channel",))},
+    )
+    data = pwact.data.load("shape_texture(size=50)")
+    own = pwact.probe(lambda x: x.mean((1, 2)), jnp.zeros((2, *data.image_shape)))
+    tree = pwact.sweep(
+        own,
+        None,
+        data,
+        {"s": share},
+        sites=["input"],
+        preprocess=lambda x: x.astype(jnp.float32),
+        batch_size=16,
+    )
+    everything = np.arange(len(data))
+    pixels = data.read(everything).image.astype(np.float64)
+    expected = (data.masks(everything)[..., None] * pixels).sum((0, 1, 2))
+    np.testing.assert_allclose(tree["input"]["s.sum"], expected, rtol=1e-6)
+
+
 REFUSED = {
     "an unknown site": ({"sites": ["stam"]}, "'stem'"),
     "no site": ({"sites": []}, "sequence of site names"),
     "a text for sites": ({"sites": "stem"}, "sequence of site names"),
     "a site twice": ({"sites": ["stem", "relu", "stem"]}, "each site once"),
     "no statistic": ({"statistics": {}}, "one statistic or more"),
+    "a list of statistics": ({"statistics": [moments()]}, "one statistic or more, by name"),
+    "a bare array": ({"dataset": np.zeros((3, 5, 5, 2))}, r"make one with pwact.data.arrays"),
+    "one site for a pair": (
+        {"statistics": {"p": product()}, "sites": ["stem"]},
+        r"two sites or more for p",
+    ),
     "a factory": ({"statistics": {"m": moments}}, r"moments\(\) rather than moments"),
     "a name with a slash": ({"statistics": {"a/b": moments()}}, "without '/'"),
     "batch size 0": ({"batch_size": 0}, "batch_size of 1 or more"),
@@ -383,22 +516,23 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_bad_requests_are_refused(probe, variables, data, compilations, case):
     change, words = REFUSED[case]
-    arguments = {"statistics": {"m": moments()}, "sites": SITES, "preprocess": preprocess, **change}
+    arguments = {
+        **{"dataset": data, "statistics": {"m": moments()}, "sites": SITES, "preprocess": preprocess},
+        **change,
+    }
     untyped = inspect.unwrap(pwact.sweep)  # as users call it: without the tests' check of types
     with pytest.raises(PwactError, match=words):
-        untyped(probe, variables, data, **arguments)
+        untyped(probe, variables, **arguments)
     assert not compilations
 
 
 def test_an_empty_dataset(probe, variables, data):
-    class Empty:
-        name = "empty"
-
+    class Empty(type(data)):
         def __len__(self):
             return 0
 
     with pytest.raises(PwactError, match="one image or more"):
-        sweep(probe, variables, Empty())
+        sweep(probe, variables, Empty(data.images, data.labels, CLASSES, "empty"))
 
 
 def test_images_of_another_shape(probe, variables):

@@ -9,13 +9,16 @@ import jax
 import numpy as np
 
 from pwact.core.accumulator import Result
-from pwact.core.loads import in_micro_batches
-from pwact.core.program import Task
+from pwact.core.sweep.loads import in_micro_batches
+from pwact.core.sweep.program import places, values
+from pwact.core.sweep.task import Task
 from pwact.errors import NonFiniteError
 from pwact.types import Batch
 
 
-def blame(task: Task, variables: Any, micro_batch: int, load: Batch, faults: Any) -> None:
+def blame(
+    task: Task, used: frozenset[str], variables: Any, micro_batch: int, load: Batch, faults: Any
+) -> None:
     """Raise for the first image of a load whose pixels, activations or logits are not finite.
 
     The program only says in which micro-batches something was wrong; these are computed again, and
@@ -23,6 +26,7 @@ def blame(task: Task, variables: Any, micro_batch: int, load: Batch, faults: Any
 
     Args:
         task: what was computed.
+        used: which optional parts of an observation were.
         variables: with what.
         micro_batch: images in one.
         load: the images.
@@ -35,15 +39,13 @@ def blame(task: Task, variables: Any, micro_batch: int, load: Batch, faults: Any
     wrong = np.flatnonzero(faults.any(axis=1))
     if not len(wrong):
         return
-    look = jax.jit(task.look)
+    look = jax.jit(lambda variables, image, label: task.look(variables, image, label, "gradient" in used))
     batches = in_micro_batches(load, micro_batch, len(faults))
     found = []
     for number in wrong:
         padded = jax.tree.map(operator.itemgetter(number), batches)
-        image, outputs, captures = look(variables, padded.image)
-        places = {"the image that the model sees": image, **{site: captures[site] for site in task.sites}}
-        places["the logits"] = task.decide(outputs)
-        for order, (place, value) in enumerate(places.items()):
+        seen = values(task, used, look(variables, padded.image, padded.label))
+        for order, (place, value) in enumerate(zip(places(task, used), seen, strict=True)):
             bad = ~np.isfinite(np.asarray(value)) & padded.valid.reshape(-1, *(1,) * (value.ndim - 1))
             rows = np.flatnonzero(bad.reshape(micro_batch, -1).any(axis=1))
             if len(rows):
@@ -56,10 +58,10 @@ def blame(task: Task, variables: Any, micro_batch: int, load: Batch, faults: Any
             "some that were not, but were when the same images were computed again",
             "sweep with another micro_batch; if it stays, the model is not deterministic",
         )
-    index, _, place, point, value = min(found)
+    index, _, place, point, what = min(found)
     raise NonFiniteError(
         f"finite values in {place if place.startswith('the ') else repr(place)}",
-        f"{value} for the image of dataset index {index}, channel {point[-1]}, at {list(point)} of {place}",
+        f"{what} for the image of dataset index {index}, channel {point[-1]}, at {list(point)} of {place}",
         "look at this image and at the variables before this place",
     )
 
@@ -77,5 +79,6 @@ def refuse_overflow(results: dict[str, Result]) -> None:
                 raise NonFiniteError(
                     f"'{name}' of '{site}' within the range of its dtype",
                     f"infinity at {dict(zip(value.dims, infinite[0].tolist(), strict=True))}",
-                    "the activations are too large for it: rescale them with on(fn, ...)",
+                    "the activations are too large for it: rescale them with on(fn, ...); or what a function "
+                    "given to on() returned is not finite",
                 )

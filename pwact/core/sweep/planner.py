@@ -10,9 +10,10 @@ import jax
 import numpy as np
 
 from pwact.core.backend import micro_batches
-from pwact.core.loads import in_micro_batches
 from pwact.core.memory import remembered
-from pwact.core.program import Task, compiled, shapes, task_key
+from pwact.core.sweep.loads import in_micro_batches
+from pwact.core.sweep.program import compiled
+from pwact.core.sweep.task import Task, shapes, task_key
 from pwact.types import Batch
 
 TRIES = 3

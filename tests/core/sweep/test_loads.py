@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pwact.core.loads import Audit, in_micro_batches, loads, prefetched
+from pwact.core.sweep.loads import in_micro_batches, loads, prefetched
 from pwact.errors import PwactError
 from pwact.types import Batch
 
@@ -27,7 +27,7 @@ class Data:
 
 
 def test_every_image_once_sorted_by_label_within_a_load():
-    found = list(loads(Data(), 4))
+    found = list(loads(Data(), 4, False))
     assert [batch.index.tolist() for batch in found] == [[1, 3, 2, 0], [5, 4]]
     for batch in found:
         np.testing.assert_array_equal(batch.image.ravel(), batch.index)
@@ -35,7 +35,7 @@ def test_every_image_once_sorted_by_label_within_a_load():
 
 
 def test_padding_is_not_valid():
-    batch = in_micro_batches(next(loads(Data(), 5)), 2, 3)
+    batch = in_micro_batches(next(loads(Data(), 5, False)), 2, 3)
     assert batch.image.shape == (3, 2, 1, 1, 1)
     assert batch.valid.tolist() == [[True, True], [True, True], [True, False]]
 
@@ -63,27 +63,7 @@ def test_prefetching_keeps_order_and_errors():
 )
 def test_a_read_that_is_not_what_was_asked_for(lie, words):
     with pytest.raises(PwactError, match=words):
-        list(loads(Data(lie), 6))
-
-
-def audit(index, valid, counted):
-    found = Audit()
-    none = np.zeros(len(index))
-    found.add(Batch(none, none, np.asarray(index), np.asarray(valid, bool)))
-    return found.finish(3, counted)
-
-
-def test_the_audit_counts():
-    assert audit([4, 5, 6], [1, 1, 1], 3) == audit([4, 5, 6, 9], [1, 1, 1, 0], 3)
-    assert audit([4, 5, 6], [1, 1, 1], 3) != audit([5, 4, 6], [1, 1, 1], 3)
-    for index, valid, counted, words in (
-        ([4, 5, 5], [1, 1, 1], 3, "more than once, first dataset index 5"),
-        ([4, 5, 6], [1, 1, 0], 2, "2 read and 2 counted"),
-        ([4, 5, 6], [1, 1, 1], 2, "3 read and 2 counted"),
-        ([4, 5, 6, 7], [1, 1, 1, 1], 4, "4 read"),
-    ):
-        with pytest.raises(PwactError, match=words):
-            audit(index, valid, counted)
+        list(loads(Data(lie), 6, False))
 
 
 @pytest.mark.parametrize("label", [-1, 3])
@@ -91,7 +71,7 @@ def test_a_label_of_no_class(label):
     data = Data()
     data.labels = np.array([2, 0, 1, label, 2, 1], np.int32)
     with pytest.raises(PwactError, match=rf"label {label} of image 3"):
-        list(loads(data, 4))
+        list(loads(data, 4, False))
 
 
 def test_a_dataset_may_use_its_buffer_again():
@@ -103,5 +83,5 @@ def test_a_dataset_may_use_its_buffer_again():
             self.buffer[: len(batch.image)] = batch.image
             return batch._replace(image=self.buffer[: len(batch.image)])
 
-    for batch in list(loads(Thrifty(), 2)):
+    for batch in list(loads(Thrifty(), 2, False)):
         np.testing.assert_array_equal(batch.image.ravel(), batch.index)

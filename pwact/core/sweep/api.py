@@ -1,0 +1,138 @@
+"""One pass of a dataset through a probe into accumulators. Only statistics leave the device."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import jax
+import xarray as xr
+
+from pwact.core import provenance
+from pwact.core.accumulator import Accumulator
+from pwact.core.backend import compiler_options
+from pwact.core.memory import described
+from pwact.core.results import to_tree
+from pwact.core.sweep.loop import Run
+from pwact.core.sweep.request import accumulators, image_count, images_of, known_sites
+from pwact.core.sweep.task import Task, nodes
+
+
+def sweep(
+    probe: Any,
+    variables: Any,
+    dataset: Any,
+    statistics: Mapping[str, Accumulator],
+    *,
+    sites: Sequence[str],
+    preprocess: Callable[[jax.Array], jax.Array] | None = None,
+    logits: Callable[[Any], jax.Array] | None = None,
+    gradient_of: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None,
+    batch_size: int = 256,
+    micro_batch: int | Literal["fastest"] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> xr.DataTree:
+    """Statistics of the activations at some sites over every image of a dataset, each image once.
+
+    result[site][statistic.array] = finalize(update(...update(init, load_1)..., load_n))
+
+    Any number of statistics and sites share one forward pass. A load of `batch_size` images is one call
+    of one compiled program, which computes on `micro_batch` images at a time so that their activations
+    stay in cache. It is compiled once for a probe, sites, statistics and shapes: further sets of
+    variables of the same shapes use it again.
+
+    Args:
+        probe: the model (`pwact.probe`).
+        variables: what `probe.run` takes; all finite.
+        dataset: images by index (`pwact.data`).
+        statistics: accumulators by name, e.g. {"moments": pwact.stats.moments()}.
+        sites: names out of `probe.sites`, each once.
+        preprocess: stored image [batch, row, column, channel] -> what the model takes; on the device.
+            None hands images on as they are stored.
+        logits: model's outputs -> logits [batch, class], where the model returns more than these; the
+            model's own decision is their argmax.
+        gradient_of: (logits, label, prediction) -> one number an image, [batch], such as the label's logit;
+            its gradient at every site is what `of_gradient(...)` is a statistic of. Computed only for these.
+        batch_size: images read and sent at once; more than there are is fine.
+        micro_batch: images computed on at once. None: from the size of activations and cache, the same
+            on every call; "fastest": tried on the first images, which may differ from call to call and
+            with it the last bits of sums. What was used is in the attributes.
+        progress: called with (images done, images in all) after each load; a statistic that reads the
+            dataset twice makes that twice the images.
+
+    Returns:
+        A node a site (`pwact.core.node_name` of it) with variables `statistic.array`, named dimensions,
+        and provenance in the root's attributes. Statistics of two sites, such as `cka()`, have a node
+        for every pair, called `earlier & later`.
+
+    Raises:
+        PwactError: a question that cannot be answered as asked (each case says what to do).
+        NonFiniteError: variables, pixels or activations that are NaN or infinite; names the first
+            site, dataset index and channel.
+
+    Example:
+        >>> import jax, numpy as np, pwact
+        >>> from pwact.stats import moments
+        >>> def model(image):
+        ...     with jax.named_scope("relu"):
+        ...         activation = jax.nn.relu(image - 0.5)
+        ...     return activation.mean((1, 2))
+        >>> data = pwact.data.arrays(np.ones((5, 2, 2, 3), np.float32), [0, 1, 2, 0, 1], name="ones")
+        >>> probe = pwact.probe(model, data.read([0]).image)
+        >>> tree = pwact.sweep(probe, None, data, {"moments": moments()}, sites=["input"])
+        >>> int(tree["input"]["moments.count"]), float(tree["input"]["moments.mean"][0, 0, 0])
+        (5, 1.0)
+
+    Source: ours.
+    """
+    statistics, images = accumulators(statistics), images_of(dataset)
+    asked = nodes(known_sites(probe, sites), statistics)
+    task = Task(probe, asked, preprocess, logits, gradient_of)
+    batch_size = min(image_count("batch_size", batch_size), images)
+    if micro_batch not in (None, "fastest"):
+        micro_batch = image_count("micro_batch", micro_batch)
+    provenance.check_finite_variables(variables)
+    started = time.perf_counter()
+    run = Run(task, jax.device_put(variables), dataset, batch_size, micro_batch, progress)
+    try:
+        results = run.results()
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt(str(interrupt) or "The statistics so far are lost.") from None
+    return to_tree(
+        results,
+        {
+            **provenance.machine(),
+            "variables_sha256": provenance.variables_hash(variables),
+            "dataset": dataset.name,
+            "dataset_sha256": dataset.fingerprint,
+            "index_sha256": dataset.index_hash,
+            "order": f"by label within each {batch_size} images as they come",
+            "order_sha256": run.order,
+            "preprocess": _describe(preprocess),
+            "sites": json.dumps(list(task.sites)),
+            "statistics": json.dumps({name: described(acc) for name, acc in statistics.items()}),
+            **({} if gradient_of is None else {"gradient_of": described(gradient_of)}),
+            "images": images,
+            "passes": task.passes,
+            "batch_size": batch_size,
+            "micro_batch": run.micro_batch,
+            "compiler_options": json.dumps(compiler_options()),
+            "seconds": round(time.perf_counter() - started, 3),
+            "seconds_waiting_for_images": round(run.waited, 3),
+            "command": shlex.join(sys.argv),
+        },
+    )
+
+
+def _describe(preprocess: Any) -> str:
+    if preprocess is None:
+        return "none"
+    describe = getattr(preprocess, "describe", None)
+    if describe is None:
+        return described(preprocess)
+    told = describe()
+    return told if isinstance(told, str) else json.dumps(told, sort_keys=True)
