@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.export import is_symbolic_dim
 from jax.extend.core import Var
 
+from pwact.core.probe.checks import batch_of, check_same, checked_edit, structs
 from pwact.core.probe.cut import Cut
-from pwact.core.probe.dimensions import batch_from, symbolic_batch
 from pwact.core.probe.emit import Emission
 from pwact.core.probe.gradients import gradients
 from pwact.core.probe.modes import Mode, checked_mode
-from pwact.core.probe.site import Sites
-from pwact.core.probe.sites import describe
-from pwact.core.probe.trace import Function, NeedsBatchSizeError, Program, as_function, trace
+from pwact.core.probe.programs import ModelReader, Programs, Reader
+from pwact.core.probe.trace import Program, as_function
 from pwact.errors import PwactError
 
 Edit = Callable[[jax.Array], jax.Array]
@@ -46,8 +42,7 @@ def probe(model: Any, image: Any, *, variables: Any = None, mode: str = "evaluat
     layer does inside is not named. The second value of the same name is `name@2`, of a pytree `name[0]` or
     `name[key]`. Two names of one value are aliases.
 
-    The model is traced with a symbol for the number of images, so Python code that compares that number with
-    a constant is traced for every other number.
+    The model is traced with a symbol for the number of images, and once more when a single image is given.
 
     Raises:
         PwactError: no variables for a Linen module, a model that needs more arguments or does not run on
@@ -66,7 +61,8 @@ def probe(model: Any, image: Any, *, variables: Any = None, mode: str = "evaluat
     """
     checked = checked_mode(mode)
     function, variables = as_function(model, variables, checked)
-    return Probe(function, variables, _structs(image), checked)
+    shapes = structs(image)
+    return Probe(ModelReader(function, variables, shapes, checked), variables, shapes, checked)
 
 
 class Probe:
@@ -76,24 +72,23 @@ class Probe:
         sites: the named places, in program order.
         variables: those given, or the module's own.
         mode: "evaluation" or "training".
-        traces: how often the model has been run in Python to read its program. It does not grow with new
-            batch sizes, unless the model asks for the batch size as a number; then each is traced once.
+        programs: the model's program for each number of images.
+        traces: how often the model has been run in Python to read its program: once for every number of
+            images from 2, and once more when a single image is asked for. Only a model that asks for the
+            batch size as a number is traced for each.
     """
 
-    def __init__(self, function: Function, variables: Any, image: Any, mode: Mode):
+    def __init__(self, read: Reader, variables: Any, image: Any, mode: Mode):
         self.variables = variables
         self.mode: Mode = mode
-        self.traces = 0
-        self._function = function
-        self._expected = _structs(variables)
-        self._image = image
-        self._programs: dict[int, Program] = {}
-        self._symbolic: Program | None = None
-        batch = _batch_of(image)
-        with contextlib.suppress(NeedsBatchSizeError):
-            self._symbolic, self.sites = self._trace(symbolic_batch())
-        if self._symbolic is None:
-            self._programs[batch], self.sites = self._trace(batch)
+        self._expected = structs(variables)
+        self.programs = Programs(read, image)
+        self.sites = self.programs.sites
+
+    @property
+    def traces(self) -> int:
+        """How often the model has been run in Python to read its program."""
+        return self.programs.read.traces
 
     def run(
         self,
@@ -185,78 +180,24 @@ class Probe:
         return Cut(self, found.name)
 
     def __repr__(self) -> str:
-        sizes = ", ".join(map(str, sorted(self._programs)))
-        batches = "any number of images" if self._symbolic else f"{sizes} images (each number is traced)"
+        sizes = ", ".join(map(str, self.programs.sizes))
+        batches = (
+            "any number of images" if self.programs.symbolic else f"{sizes} images (each number is traced)"
+        )
         return f"Probe in {self.mode} mode, {len(self.sites)} sites, for {batches}\n{self.sites!r}"
-
-    def program(self, batch: int) -> Program:
-        """The program for a number of images; traced at most once."""
-        if batch not in self._programs:
-            if self._symbolic is not None:
-                self._programs[batch] = self._symbolic.at(batch)
-            else:
-                self._programs[batch], _ = self._trace(batch)
-        return self._programs[batch]
-
-    def program_like(
-        self, site: str, crossing: Callable[[Program], Sequence[Var]], values: Sequence[Any]
-    ) -> Program:
-        """The program for as many images as the values have that cross a cut.
-
-        Args:
-            site: where the cut is.
-            crossing: the variables of a program that cross; the site's first.
-            values: what crosses.
-
-        Raises:
-            PwactError: the values do not say how many images there are.
-        """
-        if self._symbolic is None:
-            axis = self.sites[site].batch_axis
-            return self.program(_batch_of(self._image) if axis is None else jnp.shape(values[0])[axis])
-        batch = self._symbolic.batch
-        sizes = [
-            (size, found)
-            for var, value in zip(crossing(self._symbolic), values, strict=False)
-            for size, found in zip(var.aval.shape, jnp.shape(value), strict=False)
-            if is_symbolic_dim(size)
-        ]
-        numbers = [number for size in sizes if (number := batch_from(*size, batch)) is not None]
-        if sizes and not numbers:
-            raise PwactError(
-                "a cut at values that say how many images there are",
-                f"{site!r} with an axis of {sizes[0][0]} images",
-                "use `run` with edits instead",
-            )
-        return self.program(numbers[0] if numbers else 1)
 
     def bound(self, variables: Any, image: Any) -> tuple[Program, list[Any]]:
         """The program for these images, and the values of its inputs."""
-        found = _structs(image)
-        program = self.program(_batch_of(found))
-        _check_same("image", program.image, found)
+        found = structs(image)
+        program = self.programs.of(batch_of(found))
+        check_same("image", program.image, found)
         images = map(jnp.asarray, jax.tree.leaves(image))
         return program, [*self.bound_variables(program, variables), *images]
 
     def bound_variables(self, program: Program, variables: Any) -> list[Any]:
         """The values of a program's first inputs: what the model closes over, and its variables."""
-        _check_same("variables", self._expected, _structs(variables))
+        check_same("variables", self._expected, structs(variables))
         return [*program.constants, *map(jnp.asarray, jax.tree.leaves(variables))]
-
-    def _trace(self, batch: Any) -> tuple[Program, Sites]:
-        self.traces += 1
-        program = trace(self._function, self.variables, self._image, batch)
-        outputs = program.results
-        if self.mode == "training":
-            if not (isinstance(outputs, tuple) and len(outputs) == 2):
-                raise PwactError(
-                    "a function that returns (outputs, new variables) in training mode",
-                    type(outputs).__name__,
-                    "return the pair, or use mode='evaluation'",
-                )
-            outputs = outputs[0]
-        sites, names = describe(program, outputs)
-        return dataclasses.replace(program, names=names), sites
 
     def captures(self, program: Program, sites: Sequence[str]) -> dict[str, Var]:
         """For each name of a site that is asked for, the variable of a program that holds its value."""
@@ -294,75 +235,5 @@ class Probe:
                 raise PwactError(
                     "one edit a site", f"{name!r} and an alias of it", "compose the two functions"
                 )
-            found[var] = _checked(name, edit, var.aval)
+            found[var] = checked_edit(name, edit, var.aval)
         return found
-
-
-def _checked(name: str, edit: Edit, aval: Any) -> Edit:
-    """The edit, which raises unless its result is like its argument."""
-
-    def checked(activation: jax.Array) -> jax.Array:
-        result = edit(activation)
-        is_one = jax.tree_util.all_leaves([result])
-        if is_one and jnp.shape(result) == aval.shape and jnp.result_type(result) == aval.dtype:
-            return jnp.asarray(result, aval.dtype)
-        raise PwactError(
-            f"an edit of {name!r} that returns {aval.dtype.name}{list(aval.shape)}",
-            f"{jnp.result_type(result).name}{list(jnp.shape(result))}" if is_one else type(result).__name__,
-            "keep the shape and dtype of the activation",
-        )
-
-    return checked
-
-
-def _structs(tree: Any) -> Any:
-    """The shapes and dtypes of a pytree's arrays."""
-    try:
-        return jax.eval_shape(lambda arrays: arrays, tree)
-    except TypeError as error:
-        kinds = {type(leaf).__name__ for leaf in jax.tree.leaves(tree) if not _is_array(leaf)}
-        raise PwactError(
-            "arrays, numbers and pytrees of them", ", ".join(sorted(kinds)), "leave out what is no array"
-        ) from error
-
-
-def _is_array(leaf: Any) -> bool:
-    kind = getattr(getattr(leaf, "dtype", None), "kind", "O")
-    return kind not in "OSU" or isinstance(leaf, (bool, int, float, complex))
-
-
-def _batch_of(image: Any) -> int:
-    """The number of images, which the first array's first axis counts."""
-    shapes = [leaf.shape for leaf in jax.tree.leaves(image) if leaf.shape]
-    if not shapes:
-        raise PwactError("an image with a batch axis", "no axis at all", "pass a batch, image[None]")
-    if len({shape[0] for shape in shapes}) > 1:
-        raise PwactError(
-            "arrays whose first axis is the batch",
-            f"first axes {[shape[0] for shape in shapes]}",
-            "put what has no batch axis into the variables",
-        )
-    return shapes[0][0]
-
-
-def _check_same(what: str, expected: Any, found: Any) -> None:
-    """Raise at the first difference between two pytrees of shapes, which may differ in metadata."""
-    wanted, given = map(jax.tree_util.tree_leaves_with_path, (expected, found))
-    for (place, struct), (other_place, other) in zip(wanted, given, strict=False):
-        where, elsewhere = jax.tree_util.keystr(place), jax.tree_util.keystr(other_place)
-        if where != elsewhere:
-            raise PwactError(
-                f"{what}{where}", f"{what}{elsewhere}", f"pass {what} like those that were traced"
-            )
-        if struct.shape != other.shape or struct.dtype != other.dtype:
-            raise PwactError(
-                f"{what}{where} of {struct.dtype}{list(struct.shape)}",
-                f"{other.dtype}{list(other.shape)}",
-                "pass what was traced, or probe the model again",
-            )
-    if len(wanted) != len(given):
-        raise PwactError(
-            f"{what} of {len(wanted)} arrays",
-            f"{len(given)} arrays",
-            "pass what was traced, or probe the model again",
-        )

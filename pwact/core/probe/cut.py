@@ -66,7 +66,8 @@ class Cut:
         Raises:
             PwactError: an activation or a rest of another shape or dtype than `below` returns.
         """
-        program = self.probe.program_like(self.site, self._crossing, (activation, *rest))
+        site = self.probe.sites[self.site]
+        program = self.probe.programs.like(site, self._crossing, (activation, *rest))
         parts, crossing = self._split(program), self._crossing(program)
         expected = [(var.aval.shape, var.aval.dtype) for var in crossing]
         found = [(jnp.shape(value), jnp.result_type(value)) for value in (activation, *rest)]

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Jaxpr, Var
 
 from pwact.core.probe.emit import Emission
-from pwact.core.probe.normal_form import bodies, variables_of
+from pwact.core.probe.normal_form import captured_shape
 from pwact.core.probe.trace import Program
 from pwact.errors import PwactError
 
@@ -53,16 +52,6 @@ def gradients(
         {name: activations[var] for name, var in captures.items()},
         {name: cotangents[var] for name, var in captures.items()},
     )
-
-
-def captured_shape(jaxpr: Jaxpr, var: Var) -> tuple[int, ...]:
-    """The shape of a variable's captured value, with an axis for each scan around it first."""
-    for equation in jaxpr.eqns:
-        for body in bodies(equation):
-            if var in set(variables_of(body)):
-                turns = (equation.params["length"],) if equation.primitive.name == "scan" else ()
-                return *turns, *captured_shape(body.jaxpr, var)
-    return var.aval.shape
 
 
 def _check_differentiable(probe: Probe, name: str) -> None:

@@ -70,6 +70,16 @@ def variables_inside(equation: JaxprEqn) -> Iterator[Var]:
         yield from variables_of(body)
 
 
+def captured_shape(jaxpr: Jaxpr, var: Var) -> tuple[int, ...]:
+    """The shape of a variable's captured value, with an axis for each scan around it first."""
+    for equation in jaxpr.eqns:
+        for body in bodies(equation):
+            if var in set(variables_of(body)):
+                turns = (equation.params["length"],) if equation.primitive.name == "scan" else ()
+                return *turns, *captured_shape(body.jaxpr, var)
+    return var.aval.shape
+
+
 def _normal_body(body: ClosedJaxpr, is_model: bool = False) -> ClosedJaxpr:
     invars = [Var(var.aval) for var in body.jaxpr.invars]
     equations: list[JaxprEqn] = []

@@ -48,8 +48,8 @@ class Program:
         """The variable that holds a site's value."""
         if name not in self.names:
             raise PwactError(
-                "the same sites for every number of images",
-                f"no {name!r} for {self.batch}",
+                "the same sites with the same shapes for every number of images",
+                f"no such {name!r} for {self.batch}",
                 "give the model batches of the size it was probed with",
             )
         return self.names[name]
