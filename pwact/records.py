@@ -38,18 +38,33 @@ class Criterion:
     """One inequality of a verdict rule and what was measured for it.
 
     Args:
-        name: what was measured, e.g. "AII_s (fill: dataset mean)".
+        name: what was measured, e.g. "AII_s".
         side: whether meeting the rule speaks to `support` or `refute`.
-        rule: the inequality in words, e.g. "lower bound >= 0.5".
+        bound: which end of the interval is compared; a `lower` one has to lie above the threshold, an
+            `upper` one below.
+        threshold: what it is compared with.
+        strict: whether a bound on the threshold itself misses it.
         interval: the measured value.
         met: whether the rule holds.
+
+    Example:
+        >>> Criterion("Gini", "support", "lower", 0.6, False, Interval(0.7, 0.65, 0.75), True).rule
+        'lower bound >= 0.6'
     """
 
     name: str
     side: Literal["support", "refute"]
-    rule: str
+    bound: Literal["lower", "upper"]
+    threshold: float
+    strict: bool
     interval: Interval
     met: bool
+
+    @property
+    def rule(self) -> str:
+        """The inequality in words."""
+        sign = (">" if self.bound == "lower" else "<") + ("" if self.strict else "=")
+        return f"{self.bound} bound {sign} {self.threshold:g}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,7 @@ from pwact.records import (
 @pytest.fixture
 def record():
     interval = Interval(0.5, 0.25, 0.75)
-    criterion = Criterion("Gini", "support", "lower bound >= 0.6", interval, False)
+    criterion = Criterion("Gini", "support", "lower", 0.6, False, interval, False)
     return StudyRecord(
         title="Größe → <b>",
         question="?",
@@ -143,3 +143,10 @@ def test_no_space_leaves_the_old_file_and_nothing_else(record, tmp_path, monkeyp
 def test_a_folder_that_is_missing_is_said(record, tmp_path):
     with pytest.raises(PwactError, match="No such file"):
         write_record(record, tmp_path / "none" / "study.json")
+
+
+@pytest.mark.parametrize(
+    "bound, strict, rule", [("lower", True, "lower bound > 0.1"), ("upper", False, "upper bound <= 0.1")]
+)
+def test_a_rule_is_said_from_its_own_numbers(bound, strict, rule):
+    assert Criterion("x", "refute", bound, 0.1, strict, Interval(0.2, 0.1, 0.3), False).rule == rule

@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from pwact.records import Interval
-
-_RULE = re.compile(r"(lower|upper) bound\s*(>=|<=|>|<|≥|≤)\s*([-−+]?\d*\.?\d+)")
-
-
-class Threshold(NamedTuple):
-    """The number that a rule compares with; `above`: the rule holds on its upper side."""
-
-    value: float
-    above: bool
 
 
 def number(value: float) -> str:
@@ -87,19 +77,6 @@ def p_value(value: float) -> str:
         ('= 0.031', '< 0.001')
     """
     return "undefined" if math.isnan(value) else "< 0.001" if value < 0.001 else f"= {value:.3f}"
-
-
-def threshold(rule: str) -> Threshold | None:
-    """The number in a rule such as "lower bound >= 0.5"; None where the rule has another form.
-
-    Example:
-        >>> threshold("lower bound >= 0.5"), threshold("upper bound < 0.85"), threshold("holds")
-        (Threshold(value=0.5, above=True), Threshold(value=0.85, above=False), None)
-    """
-    found = _RULE.search(rule)
-    if found is None:
-        return None
-    return Threshold(float(found[3].replace("−", "-")), found[2] in (">", ">=", "≥"))
 
 
 def pretty_rule(rule: str) -> str:

@@ -117,9 +117,8 @@ def forest(verdict: Verdict, hue: Hue) -> Rows:
         hue: a network's name to its colour.
     """
     near, _ = _controls(verdict)
-    limits = [numbers.threshold(each.rule) for each in verdict.criteria]
     intervals = [each.interval for each in verdict.criteria] + [each.interval for each in near]
-    scale = _scale(intervals, [limit.value for limit in limits if limit])
+    scale = _scale(intervals, [each.threshold for each in verdict.criteria])
     groups = [
         (heading, [_criterion(each, scale) for each in verdict.criteria if each.side == side])
         for side, heading in (("support", "Supported if all of"), ("refute", "Refuted if any of"))
@@ -158,13 +157,12 @@ def _control(control: Control, scale: Axis, hue: Hue) -> Row:
 
 
 def _criterion(each: Criterion, scale: Axis) -> Row:
-    limit = numbers.threshold(each.rule)
-    marks = [Mark("line", scale.percent(0.0), hue="zero")]
-    if limit:
-        end = scale.high if limit.above else scale.low
-        edges = sorted((limit.value, end))
-        marks.append(Mark("zone", scale.percent(edges[0]), scale.percent(edges[1]), hue=each.side))
-        marks.append(Mark("line", scale.percent(limit.value), hue=each.side))
+    edges = sorted((each.threshold, scale.high if each.bound == "lower" else scale.low))
+    marks = [
+        Mark("line", scale.percent(0.0), hue="zero"),
+        Mark("zone", scale.percent(edges[0]), scale.percent(edges[1]), hue=each.side),
+        Mark("line", scale.percent(each.threshold), hue=each.side),
+    ]
     marks += _whisker(each.interval, scale, "met" if each.met else "unmet")
     rule, met = numbers.pretty_rule(each.rule), "met" if each.met else "not met"
     alt = f"{each.name}: {_said(each.interval)}; rule to {each.side}: {rule}, {met}"

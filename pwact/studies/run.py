@@ -43,8 +43,6 @@ def run_study(
     config: StudyConfig | str,
     folder: str | os.PathLike[str],
     *,
-    dataset: str | None = None,
-    seeds: int | None = None,
     overwrite: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> StudyRecord:
@@ -53,10 +51,9 @@ def run_study(
     Calibration comes first; no verdict is computed before it is known whether the metrics may give one.
 
     Args:
-        config: a configuration, or a preset's name: `smoke`, `quick` or `full`.
+        config: a configuration, or a preset's name: `smoke`, `quick` or `full`. Another dataset or
+            number of seeds is `dataclasses.replace(preset("quick"), seeds=12)`.
         folder: where `study.json`, `arrays.nc` and `networks/` go. It appears when all is complete.
-        dataset: another dataset than the configuration's, as `pwact.data.load` takes it.
-        seeds: another number of networks of each kind.
         overwrite: replace a folder that is there.
         progress: called with (what is being done, share of the whole that is done).
 
@@ -64,14 +61,11 @@ def run_study(
         The record that was written.
 
     Raises:
-        PwactError: an unknown preset or dataset, fewer than two seeds, a folder that exists or cannot be
+        PwactError: an unknown preset or dataset, a folder that exists or cannot be
             written.
         KeyboardInterrupt: on Ctrl-C; nothing is left behind, and its message says so.
     """
     given = preset(config) if isinstance(config, str) else config
-    given = dataclasses.replace(given, dataset=dataset or given.dataset)
-    if seeds is not None:
-        given = dataclasses.replace(given, seeds=seeds)
     folder = Path(folder)
     check_free(folder, overwrite=overwrite)
     whole = load(given.dataset)

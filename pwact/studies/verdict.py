@@ -101,9 +101,8 @@ def lower(
     """
     bounds = measured.interval(level)
     met = bounds.low > threshold if strict else bounds.low >= threshold
-    rule = f"lower bound {'>' if strict else '>='} {threshold:g}"
     p = inference.p_value(measured.draws, threshold, above=True, seeds=measured.seeds)
-    return Finding(Criterion(name, side, rule, bounds, bool(met)), p)
+    return Finding(Criterion(name, side, "lower", threshold, strict, bounds, bool(met)), p)
 
 
 def upper(
@@ -120,9 +119,8 @@ def upper(
     """
     bounds = measured.interval(level)
     met = bounds.high < threshold if strict else bounds.high <= threshold
-    rule = f"upper bound {'<' if strict else '<='} {threshold:g}"
     p = inference.p_value(measured.draws, threshold, above=False, seeds=measured.seeds)
-    return Finding(Criterion(name, side, rule, bounds, bool(met)), p)
+    return Finding(Criterion(name, side, "upper", threshold, strict, bounds, bool(met)), p)
 
 
 def support_p(evidence: Evidence) -> float:

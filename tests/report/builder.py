@@ -46,10 +46,10 @@ def record(**changes) -> StudyRecord:
         0.214,
         0.214,
         [
-            Criterion("AII_s", "support", "lower bound >= 0.5", around(0.412, 0.061), False),
-            Criterion("AII_s - AII_i", "support", "lower bound > 0.1", around(0.245, 0.052), True),
-            Criterion(RETAINED, "support", "lower bound >= 0.95", around(0.921, 0.012), False),
-            Criterion(RETAINED, "refute", "upper bound < 0.85", around(0.921, 0.012), False),
+            Criterion("AII_s", "support", "lower", 0.5, False, around(0.412, 0.061), False),
+            Criterion("AII_s - AII_i", "support", "lower", 0.1, True, around(0.245, 0.052), True),
+            Criterion(RETAINED, "support", "lower", 0.95, False, around(0.921, 0.012), False),
+            Criterion(RETAINED, "refute", "upper", 0.85, True, around(0.921, 0.012), False),
         ],
         [
             Control("AII_s", "shuffled labels", around(0.102, 0.048)),
@@ -69,12 +69,14 @@ def record(**changes) -> StudyRecord:
         0.0001,
         0.0002,
         [
-            Criterion("Gini", "support", "lower bound >= 0.6", around(0.713, 0.02), True),
-            Criterion("Gini, trained - untrained", "support", "lower bound > 0", around(0.264, 0.041), True),
+            Criterion("Gini", "support", "lower", 0.6, False, around(0.713, 0.02), True),
+            Criterion("Gini, trained - untrained", "support", "lower", 0.0, True, around(0.264, 0.041), True),
             Criterion(
-                "Gini, trained - shuffled labels", "support", "lower bound > 0", around(0.12, 0.037), True
+                "Gini, trained - shuffled labels", "support", "lower", 0.0, True, around(0.12, 0.037), True
             ),
-            Criterion("Gini, trained - untrained", "refute", "upper bound <= 0", around(0.264, 0.041), False),
+            Criterion(
+                "Gini, trained - untrained", "refute", "upper", 0.0, False, around(0.264, 0.041), False
+            ),
         ],
         [
             Control("Gini", "shuffled labels", around(0.593, 0.031)),

@@ -203,7 +203,7 @@ def test_names_are_escaped(tmp_path):
                 reading=EVIL,
                 explanation=EVIL,
                 how=EVIL,
-                criteria=[replace(criterion, name=EVIL, rule=EVIL) for criterion in each.criteria],
+                criteria=[replace(criterion, name=EVIL) for criterion in each.criteria],
                 controls=[replace(control, metric=EVIL, network=EVIL) for control in each.controls],
             )
             for each in base.verdicts

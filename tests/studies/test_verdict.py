@@ -17,7 +17,7 @@ def prediction(support, refute, seeds=10):
 
 
 def finding(met, p):
-    return Finding(Criterion("metric", "support", "rule", Interval(0.5, 0.4, 0.6), met), p)
+    return Finding(Criterion("metric", "support", "lower", 0.3, False, Interval(0.5, 0.4, 0.6), met), p)
 
 
 @pytest.mark.parametrize(
