@@ -12,8 +12,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 from pwact.core.probe.dimensions import concrete
 
 
-def at_batch_size(jaxpr: Jaxpr, batch: int) -> tuple[Jaxpr, dict[Var, Var]]:
-    """Put a number in the place of the symbol.
+def at_batch_size(jaxpr: Jaxpr, batch: Any) -> tuple[Jaxpr, dict[Var, Var]]:
+    """Put a number in the place of the symbol, or the symbol itself: then the new program is a copy.
 
     Returns:
         The program for `batch` images, and for each variable of the old program that of the new.
@@ -23,7 +23,7 @@ def at_batch_size(jaxpr: Jaxpr, batch: int) -> tuple[Jaxpr, dict[Var, Var]]:
 
 
 class _Substitution:
-    def __init__(self, batch: int):
+    def __init__(self, batch: Any):
         self.batch = batch
         self.variables: dict[Var, Var] = {}
         self.sizes: dict[Var, Literal] = {}
@@ -47,7 +47,7 @@ class _Substitution:
         return self.sizes.get(atom) or self.variable(atom)
 
     def equation(self, equation: JaxprEqn) -> JaxprEqn | None:
-        if equation.primitive.name == "dim_as_value":
+        if equation.primitive.name == "dim_as_value" and not is_symbolic_dim(self.batch):
             (var,) = equation.outvars
             size: Any = np.asarray(concrete(equation.params["dim"], self.batch), var.aval.dtype)
             self.sizes[var] = Literal(size[()], var.aval)

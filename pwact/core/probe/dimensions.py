@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -10,20 +11,23 @@ from jax.export import is_symbolic_dim, symbolic_shape
 SYMBOL = "batch"
 
 
+@functools.cache
 def symbolic_batch() -> Any:
-    """A fresh symbol for the number of images."""
+    """The symbol for the number of images: one for all programs, so that they can be put side by side."""
     return symbolic_shape(SYMBOL)[0]
 
 
-def concrete(size: Any, batch: int) -> int:
-    """The size of an axis when there are `batch` images.
+def concrete(size: Any, batch: Any) -> Any:
+    """The size of an axis when there are `batch` images; as it is when that is the symbol.
 
     Example:
         >>> concrete(3 * symbolic_batch(), 2), concrete(5, 2)
         (6, 5)
     """
+    if is_symbolic_dim(batch):
+        return size
     # The only evaluation of a symbolic size that jax 0.10 and 0.11 have.
-    return int(size._evaluate({SYMBOL: batch})) if is_symbolic_dim(size) else size  # type: ignore[dict-item]
+    return int(size._evaluate({SYMBOL: batch})) if is_symbolic_dim(size) else size
 
 
 def batch_axis(shape: tuple[Any, ...], batch: Any) -> int | None:

@@ -82,19 +82,21 @@ class Programs:
         image: the shapes of a batch.
 
     Attributes:
+        image: the shapes of a batch.
         sites: those of the program for any number of images, or of the first that was read.
         symbolic: the program for any number of images from 2; None when each number needs its own.
     """
 
     def __init__(self, read: Reader, image: Any):
         self.read = read
+        self.image = image
         self.symbolic: Program | None = None
         self._by_batch: dict[int, Program] = {}
-        self._batch = batch_of(image)
         try:
             self.symbolic, self.sites = read(symbolic_batch())
         except NeedsBatchSizeError:
-            self._by_batch[self._batch], self.sites = read(self._batch)
+            batch = batch_of(image)
+            self._by_batch[batch], self.sites = read(batch)
 
     @property
     def sizes(self) -> list[int]:
@@ -125,7 +127,7 @@ class Programs:
         """
         if self.symbolic is None:
             axis = site.batch_axis
-            return self.of(self._batch if axis is None else jnp.shape(values[0])[axis])
+            return self.of(batch_of(self.image) if axis is None else jnp.shape(values[0])[axis])
         batch = self.symbolic.batch
         sizes = [
             (size, found)

@@ -54,8 +54,8 @@ class Program:
             )
         return self.names[name]
 
-    def at(self, batch: int) -> Program:
-        """The same program for a number of images."""
+    def at(self, batch: Any) -> Program:
+        """The same program for a number of images, with variables of its own."""
         jaxpr, variables = at_batch_size(self.jaxpr, batch)
         return dataclasses.replace(
             self,
