@@ -12,12 +12,9 @@ import numpy as np
 from pwact.core.probe import probe
 from pwact.records import Calibration, PlantedCheck
 from pwact.studies import arrangement, concentration, inference, nulls, planted
-from pwact.studies.arrangement import AII_S, DIFFERENCE
+from pwact.studies.arrangement import AII_S, DIFFERENCE, RETAINED
 from pwact.studies.concentration import GINI
 from pwact.studies.config import CalibrationRule
-
-PLANTED_IMAGES = 512
-PLANTED_SEEDS = 3
 
 
 def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
@@ -87,36 +84,37 @@ def accuracy_check(network: str, found: float, rule: CalibrationRule) -> Planted
 
 
 def arrangement_planted(rule: CalibrationRule, permutations: int) -> dict[str, list[PlantedCheck]]:
-    """P1's indices on networks built by hand.
+    """P1's metrics on networks built by hand.
 
     AII_s is 1 for a bag, 0 for arrangement, 1/P for one fixed place; AII_s - AII_i is 0 where channels are
-    added up or where only arrangement counts.
+    added up or where only arrangement counts. Retained accuracy is taken on the networks' own decisions as
+    labels, some redrawn at random: they need no training to be as good as they get, with the shuffle or
+    without, so a bag retains 1 and a reader of arrangement 0.
 
     Args:
-        rule: the tolerance.
+        rule: the tolerance, and what is planted.
         permutations: number an image.
 
     Returns:
-        For both metrics one check a kind of network, each over a few of them.
+        For each metric one check a kind of network whose answer is known, each over a few of them.
     """
-    checks: dict[str, list[PlantedCheck]] = {AII_S: [], DIFFERENCE: []}
-    for make, joint, gap in (
-        (planted.sums_scores, 1.0, None),
-        (planted.adds_channels, 1.0, 0.0),
-        (planted.reads_arrangement, 0.0, 0.0),
-        (planted.reads_one_position, 1 / planted.SIZE**2, None),
+    checks: dict[str, list[PlantedCheck]] = {AII_S: [], DIFFERENCE: [], RETAINED: []}
+    for make, answers in (
+        (planted.sums_scores, {AII_S: 1.0, RETAINED: 1.0}),
+        (planted.adds_channels, {AII_S: 1.0, DIFFERENCE: 0.0, RETAINED: 1.0}),
+        (planted.reads_arrangement, {AII_S: 0.0, DIFFERENCE: 0.0, RETAINED: 0.0}),
+        (planted.reads_one_position, {AII_S: 1 / planted.SIZE**2}),
     ):
-        networks = [make(seed) for seed in range(PLANTED_SEEDS)]
-        found = _indices(networks, permutations)
-        checks[AII_S].append(_near(networks[0].words, AII_S, joint, found[0], rule))
-        if gap is not None:
-            checks[DIFFERENCE].append(_near(networks[0].words, DIFFERENCE, gap, found[0] - found[1], rule))
+        networks = [make(seed) for seed in range(rule.planted_seeds)]
+        found = _of_p1(networks, permutations, rule)
+        for metric, answer in answers.items():
+            checks[metric].append(_near(networks[0].words, metric, answer, found[metric], rule))
     return checks
 
 
-def _indices(networks: Sequence[planted.Planted], permutations: int) -> tuple[float, float]:
-    """AII_s and AII_i of several planted networks of one kind."""
-    images = planted.images(PLANTED_IMAGES, seed=0)
+def _of_p1(networks: Sequence[planted.Planted], permutations: int, rule: CalibrationRule) -> dict[str, float]:
+    """P1's metrics of several planted networks of one kind."""
+    images = planted.images(rule.planted_images, seed=0)
     variables = jax.tree.map(lambda *each: jnp.stack(each), *(each.variables for each in networks))
     cut = probe(networks[0].function, images[:2], variables=networks[0].variables).cut(planted.SITE)
     modes = ("joint", "channel")
@@ -129,31 +127,41 @@ def _indices(networks: Sequence[planted.Planted], permutations: int) -> tuple[fl
         permutations=permutations,
         key=jax.random.key(0),
     )
-    weights = inference.all_once(len(networks), PLANTED_IMAGES)
+    weights = inference.all_once(len(networks), len(images))
     joint, channel = (
         arrangement.aii(moved.agreement[:, i], moved.clean, planted.CLASSES, weights).estimate
         for i in range(2)
     )
-    return joint, channel
+    labels = planted.noisy(moved.clean, rule.planted_noise, seed=0)
+    kept = arrangement.retained(
+        (moved.clean == labels).astype(float),
+        (moved.shuffled[:, 0] == labels[:, None]).mean(1),
+        planted.CLASSES,
+        weights,
+    )
+    return {AII_S: joint, DIFFERENCE: joint - channel, RETAINED: kept.estimate}
 
 
-def concentration_planted(rule: CalibrationRule) -> list[PlantedCheck]:
+def concentration_planted(rule: CalibrationRule, margin_error: float) -> list[PlantedCheck]:
     """Gini of networks where exactly k of P points contribute alike: 1 - k/P.
 
     Args:
-        rule: the tolerance.
+        rule: the tolerance, and what is planted.
+        margin_error: as in `concentration.checked`.
 
     Returns:
         One check a k.
     """
-    images = planted.images(PLANTED_IMAGES, seed=0)
+    images = planted.images(rule.planted_images, seed=0)
     points = planted.SIZE**2
     counts = (1, 4, points // 4, points)
     networks = [planted.contributes_at(k, seed=k) for k in counts]
     variables = jax.tree.map(lambda *each: jnp.stack(each), *(each.variables for each in networks))
     cut = probe(networks[0].function, images[:2], variables=networks[0].variables).cut(planted.SITE)
     program = jax.jit(concentration.measure(cut, keep=1))
-    found = concentration.checked(program(variables, images, jax.random.key(0)), "planted")
+    found = concentration.checked(
+        program(variables, images, jax.random.key(0)), "planted", margin_error=margin_error
+    )
     return [
         _near(network.words, GINI, 1 - k / points, np.mean(gini), rule)
         for network, k, gini in zip(networks, counts, found.gini, strict=True)

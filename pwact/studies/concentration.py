@@ -20,6 +20,8 @@ from pwact.studies.verdict import Evidence, Measured
 ORDERS = ("contribution", "random", "blob")
 FILLS = ("dataset mean", "another image")
 GINI = "Gini"
+ABOVE_UNTRAINED = "Gini, trained - untrained"
+ABOVE_SHUFFLED = "Gini, trained - shuffled labels, on training images"
 
 TITLE = "Concentration: few points carry the margin"
 HOW = (
@@ -27,9 +29,10 @@ HOW = (
     "is a sum over points, c_p = (w_y - w_c).a_p / P, plus a difference of biases; that the sum is the "
     "margin is checked on every image, and a network where it is not is refused. The Gini index of the "
     "positive parts of c_p is averaged over images and seeds; an image without any positive part has no "
-    "index and is left out. Networks trained on shuffled labels are measured on their training images, "
-    "all others on held-out images; differences are paired by seed, and by image where the images are the"
-    " same. The rule removes no point; beside it, as a causal check that decides nothing, only the "
+    "index and is left out. Trained networks are compared with untrained ones on held-out images, and with "
+    "networks of shuffled labels on the training images that both saw: shuffled labels are known on no "
+    "others, and on one set of images the labels are all that differs. Both differences are paired by seed "
+    "and image. The rule removes no point; beside it, as a causal check that decides nothing, only the "
     "budget's share of points with the highest c_p is kept, under both fills."
 )
 
@@ -138,12 +141,13 @@ def measure(
     return program
 
 
-def checked(measured: Concentration, network: str) -> Concentration:
+def checked(measured: Concentration, network: str, *, margin_error: float) -> Concentration:
     """The measurement, once its contributions are known to add up to the margin.
 
     Args:
         measured: from the program.
         network: what to call the networks in an error.
+        margin_error: largest error allowed, as a share of the sizes that were added up.
 
     Returns:
         The same, as NumPy arrays.
@@ -152,9 +156,9 @@ def checked(measured: Concentration, network: str) -> Concentration:
         PwactError: they do not, in some network.
     """
     worst = float(np.max(measured.error))
-    if not worst <= contribution.TOLERANCE:
+    if not worst <= margin_error:
         raise PwactError(
-            f"contributions that add up to the margin within {contribution.TOLERANCE:g} in {network!r}",
+            f"contributions that add up to the margin within {margin_error:g} in {network!r}",
             f"a relative error of {worst:.2g}",
             "use a network whose head is linear on the average of the last map",
         )
@@ -188,8 +192,8 @@ def kappa(measured: Concentration, order: int, fill: int, weights: Resamples) ->
 
 def evidence(
     gini: Measured,
-    untrained: Measured,
-    shuffled: Measured,
+    above_untrained: Measured,
+    above_shuffled: Measured,
     rule: ConcentrationRule,
     *,
     level: float,
@@ -201,10 +205,14 @@ def evidence(
     networks, lower bounds > 0. Refute: either difference, upper bound <= 0. (Numbers as in the rule's
     defaults.)
 
+    Differences are to be paired, and shuffled labels have decisions of their own on their training images
+    only. So that comparison is made on those images for both kinds: trained networks on held-out images
+    would differ from the others in two ways, in their labels and in having seen the images.
+
     Args:
-        gini: of the trained networks.
-        untrained: of the untrained ones, drawn with the same weights.
-        shuffled: of those trained on shuffled labels, drawn with the same seeds.
+        gini: of the trained networks, on held-out images.
+        above_untrained: theirs minus that of the untrained networks on the same images.
+        above_shuffled: minus that of those trained on shuffled labels, both on their training images.
         rule: the thresholds.
         level: of the intervals.
         controls: for the record.
@@ -214,9 +222,7 @@ def evidence(
     """
     support = [verdict.lower(GINI, "support", gini, rule.gini_support, level=level)]
     refute = []
-    for name, other in (("untrained", untrained), ("shuffled labels", shuffled)):
-        above = verdict.difference(gini, other)
-        name = f"Gini, trained - {name}"
+    for name, above in ((ABOVE_UNTRAINED, above_untrained), (ABOVE_SHUFFLED, above_shuffled)):
         support.append(
             verdict.lower(name, "support", above, rule.difference_support, level=level, strict=True)
         )

@@ -23,11 +23,18 @@ class ArrangementRule:
 
 @dataclasses.dataclass(frozen=True)
 class ConcentrationRule:
-    """Thresholds of P4, whose criteria are in `studies.concentration`."""
+    """Thresholds of P4, whose criteria are in `studies.concentration`.
+
+    `margin_error` is the largest error of "contributions and biases add up to the margin", as a share of the
+    sizes that were added up; a network beyond it is refused. Float32 sums of a few thousand terms in another
+    order differ by 1e-6 of them, products in an accelerator's TF32 by up to 5e-4; a head or map that did not
+    make the logits errs by a tenth or more.
+    """
 
     gini_support: float = 0.6
     difference_support: float = 0.0
     difference_refute: float = 0.0
+    margin_error: float = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +47,17 @@ class CalibrationRule:
         accuracy: least held-out accuracy of those networks; below it they did not learn their task.
         tolerance: largest error of a planted network's answer.
         false_verdicts: largest share of supported or refuted verdicts on planted nulls.
+        planted_images, planted_seeds: images that planted networks see, and networks of each kind.
+        planted_noise: share of the images whose label is redrawn at random, so that a planted network's
+            own accuracy is not 1.
         null_trials: studies simulated for each null, each of `seeds` seeds, `null_images` images and
             `null_draws` bootstrap draws.
+        null_classes, null_permutations: as in a study, of the simulated tables.
+        null_spread: how far the simulated networks differ: each one's chances p move by up to this
+            times p(1 - p).
+        null_accuracy: of the simulated networks that see no shuffle.
+        null_aii_i, null_gini: true values of what does not lie on a threshold: AII_i, and the Gini index of
+            the networks that are compared with.
     """
 
     auroc: float = 0.95
@@ -49,9 +65,18 @@ class CalibrationRule:
     accuracy: float = 0.95
     tolerance: float = 0.05
     false_verdicts: float = 0.05
+    planted_images: int = 512
+    planted_seeds: int = 3
+    planted_noise: float = 0.1
     null_trials: int = 400
     null_images: int = 100
     null_draws: int = 2000
+    null_classes: int = 10
+    null_permutations: int = 16
+    null_spread: float = 0.2
+    null_accuracy: float = 0.96
+    null_aii_i: float = 0.1
+    null_gini: float = 0.4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +95,6 @@ class StudyConfig:
         images: measured for each network; all of a split where there are fewer.
         depth: the primary layer is the block whose relative depth is nearest.
         budget: share of points that is kept, where points are kept.
-        confidence: tau, the probability that counts as kept confidence, where that is asked.
         permutations: of each image in P1.
         ranks: images shown for each channel.
         draws: of the bootstrap.
@@ -97,7 +121,6 @@ class StudyConfig:
     images: int = 512
     depth: float = 0.5
     budget: float = 0.1
-    confidence: float = 0.9
     permutations: int = 16
     ranks: int = 9
     draws: int = 10_000

@@ -8,11 +8,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-#: Largest error of `sum_p c_p + bias difference = margin`, as a share of the sizes that were added up.
-#: Float32 sums of a few thousand terms in another order differ by 1e-6 of them, products in an
-#: accelerator's TF32 by up to 5e-4; a head or map that did not make the logits errs by a tenth or more.
-TOLERANCE = 1e-3
-
 
 class Contributions(NamedTuple):
     """The margin of one decision, point by point.
@@ -48,7 +43,7 @@ def contributions(
         bias: the head's biases.
 
     Returns:
-        The parts; `error` above `TOLERANCE` says that this map and head did not make these logits.
+        The parts; an `error` beyond rounding says that this map and head did not make these logits.
 
     Example:
         >>> last = jnp.array([[[[1.0], [3.0]]]])

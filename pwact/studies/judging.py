@@ -117,8 +117,8 @@ def concentration_evidence(found: Measurements, config: StudyConfig) -> Evidence
     controls.append(
         control(
             "Gini, trained - shuffled labels",
-            "both on their training images",
-            difference(gini[TRAINED_ON_TRAIN], gini[SHUFFLED]),
+            "trained on held-out, shuffled labels on training images",
+            difference(gini[TRAINED], gini[SHUFFLED]),
         )
     )
     for name, word in (("hoyer", "Hoyer"), ("k90", "k90/P")):
@@ -130,8 +130,8 @@ def concentration_evidence(found: Measurements, config: StudyConfig) -> Evidence
             controls.append(control(words, TRAINED, kappa))
     return concentration.evidence(
         gini[TRAINED],
-        gini[UNTRAINED],
-        gini[SHUFFLED],
+        difference(gini[TRAINED], gini[UNTRAINED]),
+        difference(gini[TRAINED_ON_TRAIN], gini[SHUFFLED]),
         config.concentration,
         level=config.level,
         controls=controls,

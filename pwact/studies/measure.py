@@ -114,6 +114,7 @@ def concentrated(
     *,
     site: str,
     budget: float,
+    margin_error: float,
     key: Any,
     network: str,
 ) -> Concentration:
@@ -125,6 +126,7 @@ def concentrated(
         images: as the networks see them.
         site: the last map.
         budget: share of points kept in the causal check, at least one point.
+        margin_error: as in `concentration.checked`.
         key: of the random orders and fills.
         network: what to call them in an error.
 
@@ -133,7 +135,8 @@ def concentrated(
     """
     rows, columns, _ = config.map_shapes[-1]
     keep = max(1, round(budget * rows * columns))
-    return concentration.checked(_concentrating(config, site, keep)(variables, images, key), network)
+    found = _concentrating(config, site, keep)(variables, images, key)
+    return concentration.checked(found, network, margin_error=margin_error)
 
 
 @functools.cache

@@ -20,10 +20,6 @@ from pwact.studies.concentration import GINI
 from pwact.studies.config import ArrangementRule, CalibrationRule, ConcentrationRule
 from pwact.studies.verdict import Evidence
 
-SPREAD_OF_SEEDS = 0.2
-CLASSES = 10
-PERMUTATIONS = 16
-
 
 class Null(NamedTuple):
     """A population without an answer.
@@ -66,31 +62,40 @@ def false_share(null: Null, rule: CalibrationRule, *, level: float, seed: int) -
     return given / rule.null_trials
 
 
-def arrangement_nulls(rule: ArrangementRule, *, level: float) -> list[Null]:
+def arrangement_nulls(rule: ArrangementRule, drawn_by: CalibrationRule, *, level: float) -> list[Null]:
     """Nulls of P1: each threshold in turn, and the gap between them.
 
     Args:
         rule: the thresholds.
+        drawn_by: what the simulated tables are like.
         level: of the intervals.
 
     Returns:
         The nulls.
     """
 
+    classes, chance = drawn_by.null_classes, 1 / drawn_by.null_classes
+    low, permutations = drawn_by.null_aii_i, drawn_by.null_permutations
+
+    def shares(rng: np.random.Generator, shape: tuple[int, int], mean: float) -> np.ndarray:
+        """Shares of permutations under which each image's decision stays."""
+        return rng.binomial(permutations, _propensity(rng, shape, mean, drawn_by)) / permutations
+
     def null(metric: str, value: float, aii_s: float, aii_i: float, kept: float) -> Null:
         def drawn(
             rng: np.random.Generator, weights: tuple[inference.Resamples, inference.Resamples]
         ) -> Evidence:
             shape = (weights[0].seeds.shape[1], weights[0].images.shape[1])
-            clean = rng.integers(0, CLASSES, shape)
+            clean = rng.integers(0, classes, shape)
             joint, channel = (
-                arrangement.aii(_shares(rng, shape, _above_chance(value)), clean, CLASSES, weights[0])
+                arrangement.aii(shares(rng, shape, chance + value * (1 - chance)), clean, classes, weights[0])
                 for value in (aii_s, aii_i)
             )
-            accuracy = 0.96
-            left = 1 / CLASSES + kept * (accuracy - 1 / CLASSES)
-            correct = (rng.random(shape) < _propensity(rng, shape, accuracy)).astype(float)
-            retained = arrangement.retained(correct, _shares(rng, shape, left), CLASSES, weights[0])
+            left = chance + kept * (drawn_by.null_accuracy - chance)
+            correct = rng.random(shape) < _propensity(rng, shape, drawn_by.null_accuracy, drawn_by)
+            retained = arrangement.retained(
+                correct.astype(float), shares(rng, shape, left), classes, weights[0]
+            )
             return arrangement.evidence(joint, channel, retained, rule, level=level, controls=[])
 
         return Null(metric, f"true {metric} = {value:g}", drawn)
@@ -99,60 +104,53 @@ def arrangement_nulls(rule: ArrangementRule, *, level: float) -> list[Null]:
     high = (1 + rule.aii_support) / 2
     gap = rule.difference_support
     return [
-        null(AII_S, rule.aii_support, rule.aii_support, 0.1, 1.0),
+        null(AII_S, rule.aii_support, rule.aii_support, low, 1.0),
         null(DIFFERENCE, gap, high, high - gap, 1.0),
         *(
-            null(RETAINED, kept, high, 0.1, kept)
+            null(RETAINED, kept, high, low, kept)
             for kept in (rule.retained_support, between, rule.retained_refute)
         ),
     ]
 
 
-def concentration_nulls(rule: ConcentrationRule, *, level: float) -> list[Null]:
+def concentration_nulls(rule: ConcentrationRule, drawn_by: CalibrationRule, *, level: float) -> list[Null]:
     """Nulls of P4: Gini on its threshold, and networks that do not differ.
 
     Args:
         rule: the thresholds.
+        drawn_by: what the simulated tables are like.
         level: of the intervals.
 
     Returns:
         The nulls.
     """
 
-    def null(words: str, trained: float, untrained: float, shuffled: float) -> Null:
+    def null(words: str, trained: float, untrained: float, trained_on_train: float, shuffled: float) -> Null:
         def drawn(
             rng: np.random.Generator, weights: tuple[inference.Resamples, inference.Resamples]
         ) -> Evidence:
             shape = (weights[0].seeds.shape[1], weights[0].images.shape[1])
-            gini, from_untrained, from_shuffled = (
-                concentration.mean(_propensity(rng, shape, value), weights[place])
-                for value, place in ((trained, 0), (untrained, 0), (shuffled, 1))
+            gini, other, seen, learnt_by_heart = (
+                concentration.mean(_propensity(rng, shape, value, drawn_by), weights[place])
+                for value, place in ((trained, 0), (untrained, 0), (trained_on_train, 1), (shuffled, 1))
             )
-            return concentration.evidence(gini, from_untrained, from_shuffled, rule, level=level, controls=[])
+            above = verdict.difference(gini, other), verdict.difference(seen, learnt_by_heart)
+            return concentration.evidence(gini, *above, rule, level=level, controls=[])
 
         return Null(GINI, words, drawn)
 
-    high = (1 + rule.gini_support) / 2
+    at, low, high = rule.gini_support, drawn_by.null_gini, (1 + rule.gini_support) / 2
     return [
-        null(f"true Gini = {rule.gini_support:g}", rule.gini_support, 0.4, 0.4),
-        null("trained, untrained and shuffled alike", high, high, high),
-        null("trained and shuffled alike", high, 0.4, high),
+        null(f"true Gini = {at:g}", at, low, at, low),
+        null("trained, untrained and shuffled alike", high, high, high, high),
+        null("trained and shuffled alike", high, low, high, high),
     ]
 
 
-def _above_chance(index: float) -> float:
-    return 1 / CLASSES + index * (1 - 1 / CLASSES)
-
-
 def _propensity(
-    rng: np.random.Generator, shape: tuple[int, int], mean: float
+    rng: np.random.Generator, shape: tuple[int, int], mean: float, drawn_by: CalibrationRule
 ) -> Float[np.ndarray, "seed image"]:
     """Chances with exactly this mean that vary over images (shared by the seeds) and over seeds."""
     images = rng.beta(2 * mean, 2 * (1 - mean), (1, shape[1]))
-    seeds = rng.uniform(-SPREAD_OF_SEEDS, SPREAD_OF_SEEDS, (shape[0], 1))
+    seeds = rng.uniform(-drawn_by.null_spread, drawn_by.null_spread, (shape[0], 1))
     return images + seeds * images * (1 - images)
-
-
-def _shares(rng: np.random.Generator, shape: tuple[int, int], mean: float) -> Float[np.ndarray, "seed image"]:
-    """Shares of permutations under which each image's decision stays."""
-    return rng.binomial(PERMUTATIONS, _propensity(rng, shape, mean)) / PERMUTATIONS

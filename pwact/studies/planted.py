@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 from jax.ad_checkpoint import checkpoint_name
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from pwact.errors import PwactError
 
@@ -38,6 +38,26 @@ def images(count: int, seed: int) -> Float[np.ndarray, "image row column channel
     """Standard normal pixels [count, 8, 8, 4], float32: no point tells anything about another."""
     shape = (count, SIZE, SIZE, CHANNELS)
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def noisy(decisions: Int[np.ndarray, "seed image"], share: float, seed: int) -> Int[np.ndarray, "seed image"]:
+    """Decisions as labels, some of them drawn anew from all classes.
+
+    Args:
+        decisions: of planted networks.
+        share: of the images whose label is drawn anew.
+        seed: of the choice and the labels.
+
+    Returns:
+        Labels on which the networks' accuracy is `1 - share (1 - 1/K)` in expectation.
+
+    Example:
+        >>> noisy(np.array([[0, 1, 2, 3]]), 0.0, seed=0)
+        array([[0, 1, 2, 3]])
+    """
+    rng = np.random.default_rng(seed)
+    anew = rng.random(decisions.shape) < share
+    return np.where(anew, rng.integers(0, CLASSES, decisions.shape), decisions)
 
 
 def sums_scores(seed: int) -> Planted:

@@ -206,6 +206,7 @@ class _Study:
             found.samples[split].images,
             site=self.config.sites[-1],
             budget=self.config.budget,
+            margin_error=self.config.concentration.margin_error,
             key=measure.key_for(self.config.seed, f"fills of {split}"),
             network=kind.name,
         )

@@ -53,12 +53,12 @@ def calibrate(
     accuracy = [calibration.accuracy_check(name, each.accuracy, rule) for name, each in learnt.items()]
     progress("planted", 0.0)
     planted = calibration.arrangement_planted(rule, config.permutations) | {
-        GINI: calibration.concentration_planted(rule)
+        GINI: calibration.concentration_planted(rule, config.concentration.margin_error)
     }
     progress("planted", 0.3)
     null = [
-        *nulls.arrangement_nulls(config.arrangement, level=config.level),
-        *nulls.concentration_nulls(config.concentration, level=config.level),
+        *nulls.arrangement_nulls(config.arrangement, rule, level=config.level),
+        *nulls.concentration_nulls(config.concentration, rule, level=config.level),
     ]
     found = []
     for place, metric in enumerate(PREDICTION):
@@ -70,7 +70,7 @@ def calibrate(
                 PREDICTION[metric],
                 learnt["bag"].values[metric],
                 learnt["relation"].values[metric],
-                [*accuracy, *planted.get(metric, []), *false],
+                [*accuracy, *planted[metric], *false],
                 rule,
                 _how(config),
             )
@@ -117,6 +117,7 @@ def _learn(name: str, config: StudyConfig, progress: Callable[[float], None]) ->
         sample.images,
         site=config.sites[-1],
         budget=config.budget,
+        margin_error=config.concentration.margin_error,
         key=measure.key_for(config.seed, f"fills of {name}"),
         network=name,
     )
@@ -143,6 +144,7 @@ def _how(config: StudyConfig) -> str:
         f"Measured on held-out images for each of {config.calibration_seeds} networks of the study's own "
         "architecture on each synthetic set, by itself; retained accuracy needs as many more, trained "
         f"with the points of {config.primary_site} shuffled. AUROC is the chance that a bag network's value "
-        "exceeds a relation network's. Planted networks are built by hand. Planted nulls are tables drawn "
+        "exceeds a relation network's. Planted networks are built by hand; for retained accuracy their own "
+        "decisions are the labels, some redrawn. Planted nulls are tables drawn "
         f"from populations on a threshold or between two, {trials} studies each, through bootstrap and rule."
     )

@@ -4,7 +4,7 @@ import sklearn.metrics
 
 from pwact.records import PlantedCheck
 from pwact.studies import nulls
-from pwact.studies.arrangement import AII_S
+from pwact.studies.arrangement import AII_S, RETAINED
 from pwact.studies.calibration import (
     accuracy_check,
     arrangement_planted,
@@ -53,25 +53,26 @@ def test_networks_that_did_not_learn_calibrate_nothing():
 
 
 def test_planted_networks_give_their_answers():
-    checks = {**arrangement_planted(RULE, 16), GINI: concentration_planted(RULE)}
-    assert [len(each) for each in checks.values()] == [4, 2, 4]
+    checks = {**arrangement_planted(RULE, 16), GINI: concentration_planted(RULE, 1e-3)}
+    assert [len(each) for each in checks.values()] == [4, 2, 3, 4]
     assert all(check.passed for each in checks.values() for check in each)
     joint = {check.network: check.found for check in checks[AII_S]}
     assert joint["sums a score of each point vector"] == pytest.approx(1.0, abs=1e-12)
+    assert [round(check.found) for check in checks[RETAINED]] == [1, 1, 0]
 
 
 SMALL = CalibrationRule(null_trials=120, null_images=60, null_draws=1000)
 
 
 @pytest.mark.parametrize(
-    "null", nulls.arrangement_nulls(ArrangementRule(), level=0.95), ids=lambda n: n.words
+    "null", nulls.arrangement_nulls(ArrangementRule(), SMALL, level=0.95), ids=lambda n: n.words
 )
 def test_false_verdicts_of_p1_are_rare(null):
     assert nulls.false_share(null, SMALL, level=0.95, seed=1) <= 0.05
 
 
 @pytest.mark.parametrize(
-    "null", nulls.concentration_nulls(ConcentrationRule(), level=0.95), ids=lambda n: n.words
+    "null", nulls.concentration_nulls(ConcentrationRule(), SMALL, level=0.95), ids=lambda n: n.words
 )
 def test_false_verdicts_of_p4_are_rare(null):
     assert nulls.false_share(null, SMALL, level=0.95, seed=1) <= 0.05
@@ -79,13 +80,13 @@ def test_false_verdicts_of_p4_are_rare(null):
 
 def test_the_simulation_would_notice_a_rule_that_decides_too_often():
     """The same nulls at a level of 40 %: verdicts must be frequent, or the simulation is blind."""
-    loose = nulls.concentration_nulls(ConcentrationRule(), level=0.4)[0]
+    loose = nulls.concentration_nulls(ConcentrationRule(), SMALL, level=0.4)[0]
     assert nulls.false_share(loose, SMALL, level=0.4, seed=1) > 0.1
 
 
 def test_nulls_reach_the_record():
     checks = null_checks(
-        nulls.concentration_nulls(ConcentrationRule(), level=0.95)[:1],
+        nulls.concentration_nulls(ConcentrationRule(), SMALL, level=0.95)[:1],
         CalibrationRule(null_trials=5),
         level=0.95,
         seed=0,

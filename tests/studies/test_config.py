@@ -22,8 +22,9 @@ def test_the_rules_are_the_studys():
             "gini_support": 0.6,
             "difference_support": 0.0,
             "difference_refute": 0.0,
+            "margin_error": 0.001,
         }
-        assert (config.budget, config.confidence, config.depth, config.minimum_seeds) == (0.1, 0.9, 0.5, 10)
+        assert (config.budget, config.depth, config.minimum_seeds) == (0.1, 0.5, 10)
         assert config.level == 0.95 and config.permutations >= 16
         assert config.calibration.auroc == 0.95 and config.calibration.seeds == 10
         assert config.calibration.false_verdicts == 0.05
