@@ -14,7 +14,7 @@ import typer
 
 from pwact._version import __version__
 from pwact.cli import report, sites, stats, study, train
-from pwact.cli.common import ctrl_c, fail
+from pwact.cli.common import ctrl_c, fail, leave_at_once
 from pwact.errors import PwactError
 
 app = typer.Typer(
@@ -66,7 +66,12 @@ for module in (study, train, sites, stats, report):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; `--debug` anywhere shows tracebacks."""
+    """Run the command line; `--debug` anywhere shows tracebacks.
+
+    Without arguments they are the process's own, and Ctrl-C ends it as soon as the message is out: an XLA
+    that was interrupted can crash when Python takes it apart.
+    """
+    interrupted = leave_at_once if arguments is None else fail
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     with ctrl_c.listening():
@@ -79,10 +84,10 @@ def main(arguments: list[str] | None = None) -> None:
         except Interrupted as interrupt:
             if debug:
                 raise
-            fail(f"Interrupted. {interrupt}".rstrip(), code=130)
+            interrupted(f"Interrupted. {interrupt}".rstrip(), code=130)
         except SystemExit:
             if ctrl_c.seen:
-                fail("Interrupted, too late to stop anything: what is said above is done.", code=130)
+                interrupted("Interrupted, too late to stop anything: what is said above is done.", code=130)
             raise
         except Exception as error:  # one message, whatever went wrong
             if debug:

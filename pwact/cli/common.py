@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import re
 import signal
@@ -22,10 +23,22 @@ console = Console(highlight=False, soft_wrap=True)
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """One message on standard error, then leave."""
+    _say(message)
+    raise SystemExit(code)
+
+
+def leave_at_once(message: str, code: int) -> NoReturn:
+    """The same, but the process ends here: nothing is taken apart."""
+    _say(message)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _say(message: str) -> None:
     for keyword, option in (("pass overwrite=True", "say --overwrite"), ("resume=True", "--resume")):
         message = message.replace(keyword, option)
     print(f"pwact: {message}", file=sys.stderr)
-    raise SystemExit(code)
 
 
 class CtrlC:
