@@ -35,3 +35,4 @@ def test_python_blocks_of_a_page_run_in_order(page, tmp_path, monkeypatch):
     if page.name == "README.md":
         assert blocks, "the README lost its Python example"
         assert max(len(block.splitlines()) for block in blocks) <= 25
+        assert names["changed"].any(), "the README's edit changes no decision"
