@@ -42,7 +42,10 @@ def probe(model: Any, image: Any, *, variables: Any = None, mode: str = "evaluat
     layer does inside is not named. The second value of the same name is `name@2`, of a pytree `name[0]` or
     `name[key]`. Two names of one value are aliases.
 
-    The model is traced with a symbol for the number of images, and once more when a single image is given.
+    The model is traced with a symbol for the number of images, and once more when a single image is given,
+    for which Python code may do something else. A site that is another value for a single image is refused
+    there. What holds some of the images only, as in `jax.lax.map` with a `batch_size`, is no site: probe
+    the function that is mapped.
 
     Raises:
         PwactError: no variables for a Linen module, a model that needs more arguments or does not run on
@@ -98,6 +101,10 @@ class Probe:
         edits: Mapping[str, Edit] | None = None,
     ) -> tuple[Any, dict[str, jax.Array]]:
         """Run the model, capture at sites, edit at others.
+
+        Derivatives are those of the model, rules of `custom_jvp` and `custom_vjp` included. A rule no longer
+        describes a function in whose body a site is edited, so that function is differentiated by the
+        operations of its body, even where the edit changes nothing; so is the activation of a site inside.
 
         Args:
             variables: like `self.variables`.

@@ -10,6 +10,9 @@ from jax.export import is_symbolic_dim, symbolic_shape
 
 SYMBOL = "batch"
 
+LARGEST_GROUP = 1024
+"""Images left over by larger groups are not told from a batch of their own."""
+
 
 @functools.cache
 def symbolic_batch() -> Any:
@@ -54,6 +57,21 @@ def batch_from(size: Any, found: int, batch: Any) -> int | None:
     one, two = concrete(size, 1), concrete(size, 2)
     is_linear = one != two and size == one + (two - one) * (batch - 1)
     return 1 + (found - one) // (two - one) if is_linear else None
+
+
+@functools.cache
+def is_remainder_or_groups(size: Any, batch: Any) -> bool:
+    """Whether a size counts the groups of a fixed size that the images make up, or the images left over.
+
+    Example:
+        >>> batch = symbolic_batch()
+        >>> sizes = (batch // 2, batch - 2 * (batch // 2), 2 * batch, batch * batch, 8)
+        >>> [is_remainder_or_groups(size, batch) for size in sizes]
+        [True, True, False, False, False]
+    """
+    if not is_symbolic_dim(size) or batch_from(size, 0, batch) is not None:
+        return False
+    return any(concrete(size, number) == 0 for number in range(1, LARGEST_GROUP + 1))
 
 
 def with_batch(struct: jax.ShapeDtypeStruct, batch: Any) -> jax.ShapeDtypeStruct:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -93,10 +94,13 @@ class Programs:
         self.symbolic: Program | None = None
         self._by_batch: dict[int, Program] = {}
         try:
-            self.symbolic, self.sites = read(symbolic_batch())
+            program, self.sites = read(symbolic_batch())
+            self.symbolic = program
         except NeedsBatchSizeError:
             batch = batch_of(image)
-            self._by_batch[batch], self.sites = read(batch)
+            program, self.sites = read(batch)
+            self._by_batch[batch] = program
+        self._names = tuple(program.names)
 
     @property
     def sizes(self) -> list[int]:
@@ -147,15 +151,23 @@ class Programs:
         return self.of(numbers[0] if numbers else 2)  # no number matters
 
     def _alike(self, program: Program, sites: Sites) -> Program:
-        """The program without the names of sites that are not what they are for other numbers of images."""
+        """The program without the names of sites that are not what they are for other numbers of images.
+
+        A name stands for the same value where as many values have it and this one has the same shape.
+        """
+        here, elsewhere = (Counter(map(_unnumbered, names)) for names in (program.names, self._names))
         names = {
             name: var
             for name, var in program.names.items()
-            if name in self.sites
+            if here[_unnumbered(name)] == elsewhere[_unnumbered(name)]
             and sites[name].when == self.sites[name].when
             and _fits(self.sites[name], captured_shape(program.jaxpr, var), var.aval.dtype, program.batch)
         }
         return dataclasses.replace(program, names=names)
+
+
+def _unnumbered(name: str) -> str:
+    return name.rpartition("@")[0] or name
 
 
 def _fits(site: Site, shape: tuple[int, ...], dtype: Any, batch: int) -> bool:

@@ -11,7 +11,7 @@ from jax.export import is_symbolic_dim
 from jax.extend.core import Literal, Var
 
 from pwact.core.probe.candidates import Candidate, candidates
-from pwact.core.probe.dimensions import batch_axis, concrete
+from pwact.core.probe.dimensions import batch_axis, concrete, is_remainder_or_groups
 from pwact.core.probe.marks import leaf_suffix
 from pwact.core.probe.naming import NamedValue, named_values
 from pwact.core.probe.site import Site, Sites
@@ -36,7 +36,9 @@ def describe(program: Program, outputs: Any) -> tuple[Sites, dict[str, Var]]:
         *candidates(jaxpr, dependents(jaxpr, program.images)),
         *_ends("output", jaxpr.outvars, outputs),
     ]
-    values = named_values(found, carriers(jaxpr))
+    values = named_values(
+        [candidate for candidate in found if not _is_part(candidate, program.batch)], carriers(jaxpr)
+    )
     names = {name: value.variable for value in values for name in value.names}
     one = dataclasses.replace(program, names=names).at(1)
     constants = dict(zip(one.jaxpr.invars, one.constants, strict=False))
@@ -56,6 +58,12 @@ def _ends(name: str, atoms: Sequence[Any], tree: Any) -> list[Candidate]:
         for (path, _), atom in zip(leaves, atoms, strict=False)
         if not isinstance(atom, Literal)
     ]
+
+
+def _is_part(candidate: Candidate, batch: Any) -> bool:
+    """Whether a value holds some of the images only, as in `jax.lax.map` with a `batch_size`."""
+    sizes = (*candidate.context.loops, *candidate.variable.aval.shape)
+    return any(is_remainder_or_groups(size, batch) for size in sizes)
 
 
 def _site(value: NamedValue, depth: int, batch: Any, variable: Var, followed: Sequence[Fields]) -> Site:

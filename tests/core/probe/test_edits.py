@@ -144,6 +144,44 @@ def test_the_derivative_of_relu_at_zero_stays_that_of_jax(images):
         np.testing.assert_array_equal(slope, 0.0)
 
 
+@jax.custom_jvp
+def ruled(x):
+    return jnp.sin(jnp.tanh(x)) * 2.0
+
+
+ruled.defjvp(lambda primals, tangents: (ruled(*primals), 7.0 * tangents[0]))
+
+
+@jax.custom_vjp
+def ruled_backward(x):
+    return jnp.sin(jnp.tanh(x)) * 2.0
+
+
+ruled_backward.defvjp(lambda x: (ruled_backward(x), None), lambda _, g: (7.0 * g,))
+
+
+@pytest.mark.parametrize("function", [ruled, ruled_backward])
+def test_an_edit_inside_a_rule_is_differentiated_by_the_body(function):
+    probed = pwact.probe(lambda x: function(x).sum((1, 2, 3)), jnp.ones((2, 3, 3, 2)))
+    inner = f"{function.__name__}.tanh"
+    x = jax.random.normal(jax.random.key(0), (2, 3, 3, 2))
+
+    def slope(x, **how):
+        return jax.grad(lambda x: probed.run(None, x, **how)[0].sum())(x)
+
+    rule = np.full(x.shape, 7.0)
+    np.testing.assert_allclose(slope(x), rule)
+    np.testing.assert_allclose(slope(x, sites=[inner]), rule, err_msg="a capture leaves the rule")
+    np.testing.assert_allclose(slope(x, edits={function.__name__: lambda a: 3 * a}), 3 * rule)
+    wide = np.asarray(x, np.float64)
+    for scale in (1.0, 0.5):
+        body = 2 * np.cos(scale * np.tanh(wide)) * scale * (1 - np.tanh(wide) ** 2)
+        edited = slope(x, edits={inner: lambda a, scale=scale: scale * a})
+        np.testing.assert_allclose(edited, body, rtol=1e-4, atol=1e-6)
+    captured = jax.grad(lambda x: probed.run(None, x, sites=[inner])[1][inner].sum())(x)
+    np.testing.assert_allclose(captured, 1 - np.tanh(wide) ** 2, rtol=1e-4, atol=1e-6)
+
+
 def test_edits_under_scan(net, probed, images):
     def step(total, scale):
         outputs, _ = probed.run(probed.variables, images, edits={SITE: lambda a: scale * a})

@@ -9,6 +9,7 @@ import pytest
 from jax import lax
 
 import pwact
+from pwact.errors import PwactError
 
 IMAGE = jax.random.normal(jax.random.key(0), (4, 5, 5, 3))
 KERNEL = jax.random.normal(jax.random.key(1), (3, 2))
@@ -53,6 +54,7 @@ def test_images_in_groups_of_a_fixed_size_at_every_number_of_images():
         return lax.map(lambda image: jnp.tanh(image @ v).sum((0, 1)), x, batch_size=2)
 
     probed = pwact.probe(grouped, IMAGE, variables=KERNEL)
+    assert list(probed.sites) == ["input", "output"], "full groups and the rest are no batch"
     for batch in (2, 3, 4, 1):
         found, captured = probed.run(KERNEL, IMAGE[:batch], sites=["output"])
         np.testing.assert_allclose(found, grouped(KERNEL, IMAGE[:batch]), rtol=1e-5, atol=1e-6)
@@ -190,3 +192,17 @@ def test_loops_in_branches_in_loops():
     np.testing.assert_allclose(outputs, model(IMAGE), rtol=1e-5, atol=1e-6)
     (inner,) = [name for name, site in probed.sites.items() if "scan of 2" in site.when]
     np.testing.assert_allclose(captured[inner][1], captured["while"], rtol=1e-6)
+
+
+def test_a_name_that_other_values_have_for_a_single_image_is_refused_there():
+    def model(v, x):
+        x = lax.map(jnp.tanh, x, batch_size=2)
+        return jnp.tanh(x) @ v
+
+    probed = pwact.probe(model, IMAGE, variables=KERNEL)
+    assert list(probed.sites) == ["input", "tanh", "dot"]
+    hidden = jnp.tanh(jnp.tanh(IMAGE[:3]))
+    np.testing.assert_allclose(probed.capture(KERNEL, IMAGE[:3], ["tanh"])["tanh"], hidden, rtol=1e-5)
+    with pytest.raises(PwactError, match="no such 'tanh' for 1"):
+        probed.capture(KERNEL, IMAGE[:1], ["tanh"])
+    np.testing.assert_allclose(probed.run(KERNEL, IMAGE[:1])[0], model(KERNEL, IMAGE[:1]), rtol=1e-5)
