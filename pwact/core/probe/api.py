@@ -40,11 +40,12 @@ def probe(model: Any, image: Any, *, variables: Any = None, mode: str = "evaluat
     (`blocks.0.relu`), what leaves a `jax.named_scope`, names given with `checkpoint_name`, and convolutions,
     products, pools, sums of two activations and the like where nothing else names them. What a library's own
     layer does inside is not named. The second value of the same name is `name@2`, of a pytree `name[0]` or
-    `name[key]`. Two names of one value are aliases.
+    `name[key]`. Two names of one value are aliases. An NNX module held under several attributes
+    has the path that comes first in the alphabet: copies of a module do not know which was set first.
 
     The model is traced with a symbol for the number of images, and once more when a single image is given,
     for which Python code may do something else. A site that is another value for a single image is refused
-    there. What holds some of the images only, as in `jax.lax.map` with a `batch_size`, is no site: probe
+    there. Code that asks whether there are exactly 8 images is told no by the symbol, for 8 images too. What holds some of the images only, as in `jax.lax.map` with a `batch_size`, is no site: probe
     the function that is mapped.
 
     Raises:

@@ -232,3 +232,27 @@ def test_linen_modules_inside_functions_and_nnx_modules_nest():
             return self.inner(x)
 
     assert {"inner.Dense_0", "inner.relu"} <= set(names(Bridged(nnx.Rngs(0))))
+
+
+def test_a_shared_module_has_the_first_path_of_the_alphabet_in_every_copy():
+    class Tied(nnx.Module):
+        def __init__(self):
+            self.zeta = Block(nnx.Rngs(0))
+            self.alpha = self.zeta
+            self.beta = Block(nnx.Rngs(1))
+            self.beta.conv = self.zeta.conv
+
+        def __call__(self, x):
+            return self.beta(self.alpha(self.zeta(x)))
+
+    tied = Tied()
+    expected = [
+        "input",
+        "alpha.conv",
+        "alpha.relu",
+        "alpha.conv@2",
+        "alpha.relu@2",
+        "alpha.conv@3",
+        "beta.relu",
+    ]
+    assert names(tied) == names(nnx.clone(tied)) == names(nnx.merge(*nnx.split(tied))) == expected
