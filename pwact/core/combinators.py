@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +60,7 @@ def by_class(acc: Accumulator, num_classes: int) -> Accumulator:
     arguments.accumulator("by_class", acc)
     num_classes = arguments.whole_number("num_classes", num_classes, "give the dataset's num_classes")
 
-    def init(spec: jax.ShapeDtypeStruct) -> State:
+    def init(spec: Any) -> State:
         return jax.tree.map(lambda leaf: jnp.repeat(leaf[None], num_classes, axis=0), acc.init(spec))
 
     def update(state: State, seen: Observation) -> State:
@@ -261,7 +262,7 @@ def _named(items: tuple[tuple[str, Accumulator], ...]) -> Accumulator:
     accs = dict(items)
     passes = max(acc.passes for acc in accs.values())
 
-    def init(spec: jax.ShapeDtypeStruct) -> State:
+    def init(spec: Any) -> State:
         return jnp.zeros((), jnp.int32), {name: acc.init(spec) for name, acc in accs.items()}
 
     def update(state: State, seen: Observation) -> State:

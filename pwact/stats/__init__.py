@@ -4,12 +4,22 @@ from pwact.core.combinators import by_class, named, on, per_channel
 from pwact.stats.accuracy import accuracy
 from pwact.stats.agreement import agreement
 from pwact.stats.calibration_error import calibration_error
+from pwact.stats.cka import cka
+from pwact.stats.coactivation import coactivation
 from pwact.stats.confusion import confusion
+from pwact.stats.covariance import covariance
+from pwact.stats.cross_covariance import cross_covariance
+from pwact.stats.exact_quantiles import exact_quantiles
 from pwact.stats.extrema import extrema
 from pwact.stats.firing import firing
 from pwact.stats.gradients import gradient_times_activation, of_gradient
+from pwact.stats.histogram import histogram
+from pwact.stats.hsic import hsic
 from pwact.stats.moments import moments
 from pwact.stats.mutual_information import mutual_information
+from pwact.stats.overlap import overlap
+from pwact.stats.pca import pca
+from pwact.stats.quantiles import quantiles
 from pwact.stats.selectivity import selectivity
 from pwact.stats.top_k import top_k
 
@@ -18,16 +28,26 @@ __all__ = [
     "agreement",
     "by_class",
     "calibration_error",
+    "cka",
+    "coactivation",
     "confusion",
+    "covariance",
+    "cross_covariance",
+    "exact_quantiles",
     "extrema",
     "firing",
     "gradient_times_activation",
+    "histogram",
+    "hsic",
     "moments",
     "mutual_information",
     "named",
     "of_gradient",
     "on",
+    "overlap",
+    "pca",
     "per_channel",
+    "quantiles",
     "selectivity",
     "top_k",
 ]
