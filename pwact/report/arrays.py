@@ -64,7 +64,12 @@ class Top:
 
 
 class Arrays(NamedTuple):
-    """Everything that a report draws; a node that a study did not write is empty."""
+    """Everything that a report draws; a node that a study did not write is empty.
+
+    `run` is the file's `run_sha256`, which is also in the record of the same run; empty if it has none.
+    """
+
+    run: str
 
     curves: list[Series]
     p1: list[Series]
@@ -101,6 +106,7 @@ def read_arrays(path: str | os.PathLike[str]) -> Arrays:
     p1 = _many(tree, "p1", "site", lambda name: name.lower().startswith("aii"))
     order = [str(name) for series in p1 for name in series.x]
     return Arrays(
+        run=str(tree.attrs.get("run_sha256", "")),
         curves=_many(tree, "curves", "epoch", lambda name: name in ("loss", "accuracy")),
         p1=p1,
         concentration=_many(tree, "p4", "image", lambda name: name in ("gini", "hoyer", "k90")),

@@ -43,8 +43,8 @@ def write_report(
         The report's path.
 
     Raises:
-        PwactError: a file of the study is missing, damaged or foreign; the report exists already or
-            cannot be written. Nothing half-written is left.
+        PwactError: a file of the study is missing, damaged, foreign or of another run; the report exists
+            already or cannot be written. Nothing half-written is left.
     """
     folder = Path(folder)
     path = folder / "report.html" if path is None else Path(path)
@@ -56,8 +56,21 @@ def write_report(
         raise PwactError(
             f"a study's folder at {folder}", "no such folder", "give the folder that a study wrote"
         )
-    record = read_record(folder / "study.json")
-    return write_text(render(record, read_arrays(folder / "arrays.nc")), path)
+    record, arrays = read_record(folder / "study.json"), read_arrays(folder / "arrays.nc")
+    _check_one_run(record, arrays, folder)
+    return write_text(render(record, arrays), path)
+
+
+def _check_one_run(record: StudyRecord, arrays: Arrays, folder: Path) -> None:
+    """The numbers of one run must not be drawn beside the words of another."""
+    recorded = str(record.provenance.get("run_sha256", ""))
+    if not recorded or recorded != arrays.run:
+        one, other = (each[:12] or "without a name" for each in (recorded, arrays.run))
+        raise PwactError(
+            f"study.json and arrays.nc of one run in {folder}",
+            f"run {one} in study.json, run {other} in arrays.nc",
+            "put back the two files that one study wrote, or run it again",
+        )
 
 
 def render(record: StudyRecord, arrays: Arrays) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -38,12 +38,13 @@ def curves(networks: Mapping[str, Trained]) -> xr.Dataset:
     return _worded(joined.transpose("network", "seed", "epoch", "split"))
 
 
-def moved(found: Measurements, primary: str) -> xr.Dataset:
+def moved(found: Measurements, primary: str, seeds: Sequence[int]) -> xr.Dataset:
     """P1: indices (network, seed, site) and what they are made of.
 
     Args:
         found: everything measured.
         primary: the site whose agreement is kept for every image.
+        seeds: of the networks of each kind.
 
     Returns:
         `agreement` (network, seed, site, mode), `chance` and the indices (network, seed, site),
@@ -81,16 +82,22 @@ def moved(found: Measurements, primary: str) -> xr.Dataset:
                 "agreement_by_image": (("network", "seed", "mode", "image"), by_image),
                 "place": (("network", "image"), _places(found, list(found.moved), images)),
             },
-            {"network": list(found.moved), "site": sites, "mode": list(arrangement.MODES)},
+            {
+                "network": list(found.moved),
+                "seed": list(seeds),
+                "site": sites,
+                "mode": list(arrangement.MODES),
+            },
         )
     )
 
 
-def concentrated(found: Measurements) -> xr.Dataset:
+def concentrated(found: Measurements, seeds: Sequence[int]) -> xr.Dataset:
     """P4: Gini, Hoyer and k90/P (network, seed, image), Lorenz curves, and the causal check's kappa.
 
     Args:
         found: everything measured.
+        seeds: of the networks of each kind.
 
     Returns:
         `gini`, `hoyer`, `k90` with NaN for an image without positive contribution, `lorenz`
@@ -117,6 +124,7 @@ def concentrated(found: Measurements) -> xr.Dataset:
             },
             {
                 "network": list(measured),
+                "seed": list(seeds),
                 "quantile": np.linspace(0, 1, lorenz.shape[-1]),
                 "order": list(ORDERS),
                 "fill": list(FILLS),

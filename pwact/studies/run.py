@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import os
+import shlex
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -117,9 +121,11 @@ class _Study:
         )
         self.progress("maps and strongest images")
         all_fitted = fitted | on_synthetic
-        tree = self._arrays({name: trained for name, (trained, _) in all_fitted.items()}, found)
+        everything = {name: trained for name, (trained, _) in all_fitted.items()}
+        origin = self._origin(everything)
+        tree = self._arrays(everything, found, origin)
         self.progress("writing")
-        for name, (trained, _) in all_fitted.items():
+        for name, trained in everything.items():
             save_checkpoint(self.folder / "networks" / name.replace(",", "").replace(" ", "-"), trained)
         save_results(tree, self.folder / "arrays.nc")
         lines = [line for _, line in all_fitted.values()]
@@ -141,7 +147,7 @@ class _Study:
             calibration=calibrated,
             verdicts=verdicts,
             limits=words.LIMITS,
-            provenance=self._provenance(fitted[TRAINED][0], seconds),
+            provenance={**origin, "seconds": round(seconds, 1)},
         )
         write_record(record, self.folder / "study.json")
         return record
@@ -211,7 +217,7 @@ class _Study:
             network=kind.name,
         )
 
-    def _arrays(self, fitted: dict[str, Trained], found: Measurements) -> xr.DataTree:
+    def _arrays(self, fitted: dict[str, Trained], found: Measurements, origin: dict[str, Any]) -> xr.DataTree:
         trained = fitted[TRAINED]
         shown = pictures.point_pictures(
             measure.model_probe(trained.config),
@@ -222,11 +228,12 @@ class _Study:
             ranks=self.config.ranks,
             preprocess=trained.preprocess,
         )
+        about = {"title": words.title(self.whole.name), "preset": self.config.preset, **origin}
         nodes = {
-            "/": xr.Dataset(attrs={"title": words.title(self.whole.name), "preset": self.config.preset}),
+            "/": xr.Dataset(attrs=about),
             "/curves": arrays.curves(fitted),
-            "/p1": arrays.moved(found, self.config.primary_site),
-            "/p4": arrays.concentrated(found),
+            "/p1": arrays.moved(found, self.config.primary_site, trained.seeds),
+            "/p4": arrays.concentrated(found, trained.seeds),
         }
         return xr.DataTree.from_dict(nodes | shown)
 
@@ -234,15 +241,28 @@ class _Study:
         models = {kind.name: dataclasses.asdict(kind.model) for kind in self.kinds}
         return {**self.config.described(), "models": models}
 
-    def _provenance(self, trained: Trained, seconds: float) -> dict[str, Any]:
-        return {
-            **machine(),
-            "seconds": round(seconds, 1),
-            "trained_variables_sha256": variables_hash(trained.variables),
+    def _origin(self, fitted: dict[str, Trained]) -> dict[str, Any]:
+        """What made the numbers, for both files; `run_sha256` says that they belong together."""
+        trained = fitted[TRAINED]
+        known = {
+            "variables_sha256": variables_hash(trained.variables),
             "dataset_sha256": self.whole.fingerprint,
-            "preprocess": trained.preprocess.describe(),
             **{f"{name}_index_sha256": part.index_hash for name, part in self.splits.items()},
+            "preprocess": json.dumps(trained.preprocess.describe(), sort_keys=True),
             "seeds": list(trained.seeds),
+        }
+        made = {
+            **known,
+            "networks": {name: variables_hash(each.variables) for name, each in fitted.items()},
+            "configuration": self._configuration(),
+            "versions": machine()["versions"],
+        }
+        text = json.dumps(made, sort_keys=True)
+        return {
+            "run_sha256": hashlib.sha256(text.encode()).hexdigest(),
+            **known,
+            **machine(),
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         }
 
     def _weights(self) -> dict[str, float]:

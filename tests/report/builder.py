@@ -28,6 +28,7 @@ SITES = {
 }
 CLASSES = [str(i) for i in range(10)]
 SEEDS, EPOCHS, RANKS, IMAGE = 10, 20, 9, 28
+RUN = "5e1f" * 16
 RETAINED = "retained accuracy, trained shuffled"
 
 
@@ -163,6 +164,7 @@ def record(**changes) -> StudyRecord:
         provenance={
             "versions": {"pwact": "0.1.0", "jax": "0.10.2", "flax": "0.12.8"},
             "device": "cpu",
+            "run_sha256": RUN,
             "parameters": "a41b" * 16,
             "split": "77de" * 16,
             "seed": 0,
@@ -176,7 +178,8 @@ def arrays(networks: list[str] = NETWORKS, classes: list[str] = CLASSES) -> xr.D
     """The study's arrays, with the names and dimensions of docs/design.md."""
     rng = np.random.default_rng(11)
     return xr.DataTree.from_dict(
-        {"/curves": _curves(rng, networks), "/p1": _p1(rng, networks), "/p4": _p4(rng, networks)}
+        {"/": xr.Dataset(attrs={"run_sha256": RUN})}
+        | {"/curves": _curves(rng, networks), "/p1": _p1(rng, networks), "/p4": _p4(rng, networks)}
         | {f"/maps/{site}": _maps(rng, *shape, classes) for site, shape in SITES.items()}
         | {f"/top/{site}": _top(rng, *shape) for site, shape in SITES.items()}
     )

@@ -183,7 +183,7 @@ def test_names_are_escaped(tmp_path):
         question=EVIL,
         dataset={"name": EVIL, EVIL: EVIL},
         configuration={EVIL: {EVIL: [EVIL]}},
-        provenance={EVIL: EVIL},
+        provenance={EVIL: EVIL, "run_sha256": builder.RUN},
         summary=[EVIL],
         limits=[EVIL],
         networks=[replace(base.networks[0], name=EVIL, description=EVIL, split=EVIL), *base.networks[1:]],
@@ -363,6 +363,21 @@ def broken(folder, what):
 def test_what_is_missing_damaged_or_foreign_is_one_clear_error(tmp_path, what):
     broken(tmp_path / "study", what)
     with pytest.raises(PwactError, match=r"study\.json|arrays\.nc|/curves|/top/|/maps/"):
+        write_report(tmp_path / "study")
+    assert not (tmp_path / "study" / "report.html").exists()
+
+
+@pytest.mark.parametrize("other", ["arrays of another run", "arrays of no run", "record of no run"])
+def test_two_runs_are_never_drawn_together(tmp_path, other):
+    tree, record = builder.arrays(), builder.record()
+    if other == "arrays of another run":
+        tree.attrs["run_sha256"] = "77" * 32
+    elif other == "arrays of no run":
+        del tree.attrs["run_sha256"]
+    else:
+        record = replace(record, provenance={})
+    builder.write(tmp_path / "study", record, tree)
+    with pytest.raises(PwactError, match="of one run"):
         write_report(tmp_path / "study")
     assert not (tmp_path / "study" / "report.html").exists()
 

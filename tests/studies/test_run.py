@@ -1,15 +1,17 @@
 """The smoke preset from end to end: a folder that is whole, says what it must, and can be drawn."""
 
-import dataclasses
 import json
 import os
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from pwact.core import check_same_model
 from pwact.errors import PwactError
-from pwact.records import read_record, to_json
+from pwact.records import read_record, to_json, write_record
 from pwact.report import write_report
 from pwact.studies import networks, preset, run, run_study
 from pwact.studies.judging import TRAINED_ON_TRAIN
@@ -91,8 +93,36 @@ def test_the_record_carries_rules_limits_and_provenance(smoke):
         assert limit in text
     assert "our operationalisation of a hypothesis known from its abstract" in record.question
     assert "reproduc" not in (folder / "study.json").read_text()
-    for key in ("versions", "device", "trained_variables_sha256", "train_index_sha256", "preprocess"):
+    for key in ("versions", "device", "variables_sha256", "train_index_sha256", "preprocess", "command"):
         assert record.provenance[key]
+    assert configuration["calibration"]["null_spread"] == 0.2
+    assert configuration["calibration"]["planted_images"] == 512
+    assert configuration["concentration"]["margin_error"] == 1e-3
+
+
+def test_shuffled_labels_are_compared_on_the_images_both_saw(smoke):
+    """The rule's difference is that of the two controls on training images, and not that of held-out ones."""
+    p4 = smoke[1].verdicts[1]
+    gini = {each.network: each.interval.estimate for each in p4.controls if each.metric == "Gini"}
+    found = [each.interval.estimate for each in p4.criteria if "shuffled" in each.name]
+    assert found == pytest.approx([gini[TRAINED_ON_TRAIN] - gini[SHUFFLED]] * 2)
+
+
+def test_both_files_say_which_run_they_are_of(smoke, arrays, tmp_path):
+    folder, record, _ = smoke
+    for name in ("run_sha256", "variables_sha256", "dataset_sha256", "versions", "command"):
+        assert arrays.attrs[name] == record.provenance[name]
+    trained = load_checkpoint(folder / "networks" / "trained").variables
+    check_same_model(arrays, trained)
+    with pytest.raises(PwactError, match="results of another"):
+        check_same_model(arrays, load_checkpoint(folder / "networks" / "untrained").variables)
+    for name in ("study.json", "arrays.nc"):
+        shutil.copy(folder / name, tmp_path)
+    other = replace(record, provenance={**record.provenance, "run_sha256": "0" * 64})
+    write_record(other, tmp_path / "study.json")
+    with pytest.raises(PwactError, match="of one run"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_last_map_under_gap_is_a_tautology_and_the_patch_network_sees_no_arrangement(arrays):
@@ -121,6 +151,8 @@ def test_shuffled_labels_are_measured_on_training_images(arrays):
 
 
 def test_arrays_have_the_documented_names_and_dimensions(arrays):
+    for node in ("curves", "p1", "p4"):
+        assert arrays[node]["seed"].values.tolist() == [0, 1] and TRAINED in arrays[node]["network"].values
     assert set(arrays["curves"]["loss"].dims) == {"network", "seed", "epoch", "split"}
     for name in ("gini", "hoyer", "k90"):
         assert arrays["p4"][name].dims == ("network", "seed", "image")
@@ -192,5 +224,5 @@ def test_ctrl_c_leaves_nothing_and_says_so(tmp_path, monkeypatch):
 
 def test_an_unknown_dataset_leaves_nothing(tmp_path):
     with pytest.raises(PwactError, match="no-such-set"):
-        run_study(dataclasses.replace(preset("smoke"), dataset="no-such-set"), tmp_path / "out")
+        run_study(replace(preset("smoke"), dataset="no-such-set"), tmp_path / "out")
     assert os.listdir(tmp_path) == []
