@@ -1,4 +1,4 @@
-"""Stability of count, mean and variance, against float64 NumPy."""
+"""Stability of count, mean, variance, skewness and kurtosis, against float64 NumPy."""
 
 from __future__ import annotations
 
@@ -38,6 +38,13 @@ STREAMS = {
     "drifts": lambda rng, n: np.linspace(0, 1e5, n) + rng.normal(size=n),
     "steps": lambda rng, n: np.where(np.arange(n) < n // 2, -1e6, 1e6) + rng.normal(size=n),
 }
+TAILS = STREAMS | {
+    "swings out": lambda rng, n: 1e3 * np.sin(20 * np.log(np.arange(n) + 1.0)) * np.arange(n),
+    "heavy": lambda rng, n: np.exp(2 * rng.normal(size=n)),
+    "tiny": lambda rng, n: 1e-15 * rng.exponential(size=n),
+    "huge": lambda rng, n: 1e15 * rng.exponential(size=n),
+    "last image far away": lambda rng, n: np.where(np.arange(n) == n - 1, 1e4, rng.normal(size=n)),
+}
 
 
 @pytest.mark.parametrize("stream", STREAMS)
@@ -51,6 +58,51 @@ def test_the_stated_bound_holds_over_many_updates(stream):
     np.testing.assert_allclose(found["variance"], exact.var(0), rtol=(updates + batch) * UNIT)
     allowed = 2 * UNIT * np.abs(exact.mean(0)) + (updates + batch) * UNIT * sigma
     assert (np.abs(found["mean"] - exact.mean(0)) <= allowed).all()
+
+
+@pytest.mark.parametrize("stream", TAILS)
+def test_the_bound_of_skewness_and_kurtosis_holds_over_100_000_images(stream):
+    """Fourth powers of what is tiny or huge lie outside float32: the state must not hold them as they are."""
+    images, batch = 131_072, 8
+    x = TAILS[stream](np.random.default_rng(0), images).astype(np.float32)[:, None]
+    found = accumulate(moments(order=4), x, np.zeros(images, np.int32), batch)
+    exact, updates = x.astype(np.float64), images // batch
+    z = (exact - exact.mean(0)) / exact.std(0)
+    unit = 8 * (updates + batch) * UNIT * np.mean(np.abs(z) ** 3)
+    np.testing.assert_allclose(found["variance"], exact.var(0), rtol=(updates + batch) * UNIT)
+    np.testing.assert_allclose(found["skewness"], (z**3).mean(0), rtol=0, atol=unit)
+    np.testing.assert_allclose(found["kurtosis"], (z**4).mean(0), rtol=16 * (updates + batch) * UNIT)
+    # What rounding at random gives; an algorithm that loses digits fails by far.
+    assert np.abs(found["kurtosis"] / (z**4).mean(0) - 1) < 16 * np.sqrt(updates) * UNIT
+
+
+def test_fourth_powers_merge_as_they_are_added():
+    """Halves a thousand sigma apart, and one of them a hundred times as large as the other."""
+    rng = np.random.default_rng(4)
+    x = np.concatenate([rng.exponential(size=8192), 1e3 + 0.1 * rng.normal(size=64)]).astype(np.float32)[
+        :, None
+    ]
+    acc = moments(order=4)
+
+    def state_of(x):
+        zero = jnp.zeros(len(x), jnp.int32)
+        seen = Observation(jnp.asarray(x), zero, zero, zero, jnp.ones(len(x), bool))
+        return acc.update(acc.init(jax.ShapeDtypeStruct((1,), jnp.float32)), seen)
+
+    exact = x.astype(np.float64)
+    z = (exact - exact.mean(0)) / exact.std(0)
+    for parts in ((x[:8192], x[8192:]), (x[8192:], x[:8192])):
+        result = acc.finalize(acc.merge(*map(state_of, parts)))
+        for name, power in (("skewness", 3), ("kurtosis", 4)):
+            np.testing.assert_allclose(result[name].values, (z**power).mean(0), rtol=1e-5)
+
+
+def test_order_two_is_as_it_is_within_order_four():
+    x = np.random.default_rng(5).normal(size=(256, 3)).astype(np.float32)
+    two, four = (accumulate(moments(order), x, np.zeros(256, np.int32), 8) for order in (2, 4))
+    assert set(four) - set(two) == {"skewness", "kurtosis"}
+    for name in two:
+        np.testing.assert_allclose(four[name], two[name], rtol=UNIT)
 
 
 def test_errors_stay_near_the_square_root_of_the_number_of_updates():
@@ -96,6 +148,12 @@ def test_half_precision_is_summed_in_float32():
 def test_overflow_is_infinite_and_not_missing():
     x = np.array([[3e38], [-3e38]], np.float32)
     assert np.isinf(accumulate(moments(), x, np.zeros(2, np.int32), 2)["variance"]).all()
+
+
+@pytest.mark.parametrize("order", (1, 5, True))
+def test_other_orders_are_refused(order):
+    with pytest.raises(PwactError, match="order"):
+        moments(order=order)
 
 
 def test_integers_are_refused():
