@@ -45,8 +45,9 @@ def probe(model: Any, image: Any, *, variables: Any = None, mode: str = "evaluat
 
     The model is traced with a symbol for the number of images, and once more when a single image is given,
     for which Python code may do something else. A site that is another value for a single image is refused
-    there. Code that asks whether there are exactly 8 images is told no by the symbol, for 8 images too. What holds some of the images only, as in `jax.lax.map` with a `batch_size`, is no site: probe
-    the function that is mapped.
+    there. Code that asks whether there are exactly 8 images is told no by the symbol, for 8 images too.
+    What holds some of the images only, as in `jax.lax.map` with a `batch_size`, is no site: probe the
+    function that is mapped.
 
     Raises:
         PwactError: no variables for a Linen module, a model that needs more arguments or does not run on
