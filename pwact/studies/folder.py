@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pwact.errors import PwactError
 
+BLOCK = 1 << 20
+
 
 @contextlib.contextmanager
 def whole_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
@@ -60,6 +62,27 @@ def whole_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> It
     finally:
         for leftover in (partial, old):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Write so many bytes into a folder and take them away again, before any work is done for it.
+
+    Args:
+        folder: an existing folder.
+        size: bytes.
+
+    Raises:
+        OSError: they do not fit, or nothing can be written there.
+    """
+    trial = folder / "trial"
+    try:
+        with open(trial, "wb") as file:
+            for start in range(0, size, BLOCK):
+                file.write(os.urandom(min(BLOCK, size - start)))
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        trial.unlink(missing_ok=True)
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:

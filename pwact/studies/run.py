@@ -23,7 +23,7 @@ from pwact.errors import PwactError
 from pwact.records import StudyRecord, write_record
 from pwact.studies import arrangement, arrays, measure, networks, pictures, synthetic, verdict, words
 from pwact.studies.config import StudyConfig, preset
-from pwact.studies.folder import check_free, whole_folder
+from pwact.studies.folder import check_free, check_room, whole_folder
 from pwact.studies.judging import (
     TRAINED_ON_TRAIN,
     Measurements,
@@ -36,6 +36,8 @@ from pwact.studies.progress import Progress
 from pwact.train.checkpoint import save_checkpoint
 from pwact.train.trained import Trained
 
+#: Bytes that must be free before anything is trained: three times what the quick preset leaves.
+ROOM = 32 << 20
 STAGES = {
     "bag": "calibration: networks on bag",
     "relation": "calibration: networks on relation",
@@ -79,6 +81,7 @@ def run_study(
         )
     try:
         with whole_folder(folder, overwrite=overwrite) as partial:
+            check_room(partial, ROOM)
             return _Study(given, whole, partial, progress).run()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"Nothing was written to {folder}.") from None

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -220,6 +222,37 @@ def test_ctrl_c_leaves_nothing_and_says_so(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt, match="Nothing was written"):
         run_study("smoke", tmp_path / "out")
     assert os.listdir(tmp_path) == []
+
+
+FULL_DISK = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+from pwact.errors import PwactError
+from pwact.studies import run, run_study
+run.synthetic.calibrate = None
+try:
+    run_study("smoke", sys.argv[1])
+except PwactError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file size limit to set")
+def test_a_full_disk_is_said_before_any_work(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path / "out")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("expected to write ") and "nothing was left behind" in done.stdout
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_place_that_cannot_be_written_is_said_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(run.synthetic, "calibrate", None)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PwactError, match="to write"):
+        run_study("smoke", tmp_path / "file" / "out")
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_an_unknown_dataset_leaves_nothing(tmp_path):
