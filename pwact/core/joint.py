@@ -82,10 +82,11 @@ class Joint(NamedTuple):
     def update(
         self,
         state: JointState,
-        sets: tuple[Float[Array, "image sample ..."], ...],
+        sets: tuple[Float[Array, "image _ ..."], ...],
         valid: Bool[Array, " image"],
     ) -> JointState:
-        """The state after a batch of each set, [image, sample, ..., variable]."""
+        """The state after a batch of each set, [image, sample, ..., variable]; as many samples of each set
+        unless these are averaged."""
         before = state.samples.to_float()
         new = valid.sum(dtype=jnp.uint32) * (1 if self.averaged else sets[0].shape[1])
         arrived = new.astype(jnp.float32)
