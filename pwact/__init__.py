@@ -9,6 +9,7 @@ from pwact._version import __version__
 _HOME = {
     "probe": "pwact.core.probe",
     "Probe": "pwact.core.probe",
+    "side_by_side": "pwact.core.probe",
     "sweep": "pwact.core.sweep",
     "open_results": "pwact.core.results",
     "PwactError": "pwact.errors",
