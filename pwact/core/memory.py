@@ -145,7 +145,7 @@ def described(value: Any) -> str:
     Example:
         >>> from pwact.stats import by_class, moments
         >>> described(by_class(moments(), 3))
-        'by_class(acc=moments(), num_classes=3)'
+        'by_class(acc=moments(order=2), num_classes=3)'
     """
     if id(value) in _WRITTEN:
         return _WRITTEN[id(value)]

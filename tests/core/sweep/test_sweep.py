@@ -133,7 +133,7 @@ def test_the_result_says_how_it_came_to_be(probe, variables, data, tmp_path):
     assert json.loads(attrs["sites"]) == list(SITES) and list(json.loads(attrs["statistics"])) == list(
         STATISTICS
     )
-    assert json.loads(attrs["statistics"])["c"] == "by_class(acc=moments(), num_classes=4)"
+    assert json.loads(attrs["statistics"])["c"] == "by_class(acc=moments(order=2), num_classes=4)"
     assert (attrs["batch_size"], attrs["micro_batch"]) == (10, 5)
     assert "preprocess" in attrs["preprocess"] and f"jax={jax.__version__}" in attrs["versions"]
     pwact.core.check_same_model(tree, variables)
