@@ -127,7 +127,7 @@ from pwact.train import load_checkpoint, save_checkpoint, train
 config = ModelConfig((20, 20, 1), 3, widths=(16, 16, 16), strides=(2, 1, 1))
 trained = train(config, bag(size=60, image_size=20), seeds=range(6), treatment="untrained")
 save_checkpoint("kept", trained)
-for limit in (300, 5_000, 20_000, 40_000, 40_000, 40_000):
+for limit in (300, 20_000, 40_000):
     for folder in ("new", "kept"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         try:
@@ -138,7 +138,7 @@ for limit in (300, 5_000, 20_000, 40_000, 40_000, 40_000):
 """
     run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0 and run.stderr == ""
-    assert [re.search(r"found (.*);", line)[1] for line in run.stdout.splitlines()] == ["File too large"] * 12
+    assert [re.search(r"found (.*);", line)[1] for line in run.stdout.splitlines()] == ["File too large"] * 6
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
     assert len(list((tmp_path / "kept").iterdir())) == 2, "one record, one folder of arrays"
 
