@@ -13,7 +13,9 @@ EXAMPLE = "Example: `pwact study --preset quick --seeds 12 --out runs/twelve`"
 
 
 def command(
-    preset: str = typer.Option("quick", help="How much: smoke (a minute), quick (minutes) or full (hours)."),
+    preset: str = typer.Option(
+        "quick", help="How much: smoke (a minute, can give no verdict), quick (minutes) or full (hours)."
+    ),
     dataset: str | None = typer.Option(
         None, help="A name, a name with arguments, or an .npz file.", show_default="the preset's"
     ),

@@ -218,7 +218,8 @@ def preset(name: str) -> StudyConfig:
     """A study by name.
 
     Args:
-        name: `smoke` (seconds, too few seeds for a verdict), `quick` (minutes) or `full` (hours on a CPU).
+        name: `smoke` (a minute, to see that everything runs: too few networks, too briefly trained, for any
+            verdict), `quick` (minutes) or `full` (hours on a CPU).
 
     Returns:
         The configuration.

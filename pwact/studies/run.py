@@ -109,7 +109,7 @@ class _Study:
         calibrated, on_synthetic = synthetic.calibrate(
             self.config, lambda stage, share: self.progress(STAGES[stage], share)
         )
-        self.progress(STAGES["planted"], 1.0, words.calibrated(calibrated))
+        self.progress(STAGES["planted"], 1.0, words.calibrated(calibrated, self.config))
         fitted = {kind.name: self._fit(kind) for kind in self.kinds}
         found = self._measure({name: trained for name, (trained, _) in fitted.items()})
         self.progress("verdicts")
@@ -145,11 +145,11 @@ class _Study:
                 "fingerprint": self.whole.fingerprint,
             },
             configuration=self._configuration(),
-            summary=words.summary(verdicts, calibrated, lines, self.whole.name, seconds),
+            summary=words.summary(verdicts, calibrated, lines, self.config, self.whole.name, seconds),
             networks=lines,
             calibration=calibrated,
             verdicts=verdicts,
-            limits=words.LIMITS,
+            limits=words.limits(self.config),
             provenance={**origin, "seconds": round(seconds, 1)},
         )
         write_record(record, self.folder / "study.json")

@@ -185,13 +185,13 @@ def _decide(
 ) -> tuple[VerdictName, str]:
     supported = all(each.criterion.met for each in evidence.support)
     against = [each.criterion for each in evidence.refute if each.criterion.met]
+    few = f"A verdict needs at least {minimum_seeds} seeds; these numbers come from {evidence.seeds}."
+    enough = evidence.seeds >= minimum_seeds
     if not admissible:
-        return "inadmissible", "The metric failed its calibration, so its numbers decide nothing."
-    if evidence.seeds < minimum_seeds:
-        return (
-            "undetermined",
-            f"A verdict needs at least {minimum_seeds} seeds; these numbers come from {evidence.seeds}.",
-        )
+        failed = "The metric failed its calibration, so its numbers decide nothing."
+        return "inadmissible", failed if enough else f"{failed} {few}"
+    if not enough:
+        return "undetermined", few
     if supported and p_support <= alpha and not against:
         return "supported", f"Every support criterion holds (Holm-adjusted p = {p_support:.3g})."
     if against and p_refute <= alpha and not supported:

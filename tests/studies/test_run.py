@@ -45,7 +45,7 @@ def test_the_folder_is_whole_and_reads_back(smoke):
 
 def test_calibration_comes_before_any_network_of_the_study_and_any_verdict(smoke):
     stages = [stage for stage, _ in smoke[2]]
-    shown = next(i for i, stage in enumerate(stages) if stage.startswith("Calibration: "))
+    shown = next(i for i, stage in enumerate(stages) if stage.startswith("Calibration on "))
     assert shown < stages.index("training: trained") < stages.index("verdicts")
     done = [share for _, share in smoke[2]]
     assert done == sorted(done) and done[0] == 0 and done[-1] <= 1
@@ -56,6 +56,9 @@ def test_two_seeds_give_no_verdict(smoke):
     assert [verdict.prediction for verdict in record.verdicts] == ["P1", "P4"]
     assert {verdict.verdict for verdict in record.verdicts} == {"inadmissible"}
     assert all("Fewer than 10" in each.how for each in record.calibration)
+    reason = "2 networks of each kind are fewer than the 10 that a verdict needs"
+    assert all(reason in line for line in (*record.summary[:3], record.limits[0]))
+    assert all("these numbers come from 2" in verdict.explanation for verdict in record.verdicts)
 
 
 def test_every_network_and_control_is_there(smoke):
