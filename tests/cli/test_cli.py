@@ -222,6 +222,24 @@ def test_ctrl_c_in_a_sweep_leaves_nothing(run, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_checkpoint_that_cannot_be_written_is_one_message(tmp_path):
+    pytest.importorskip("resource")
+    program = """
+import resource
+from pwact.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_960, resource.RLIM_INFINITY))
+main()
+"""
+    arguments = ["train", "digits", "--seeds", "4", "--treatment", "untrained", "--out", "run"]
+    failed = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("pwact: expected a folder that can be written at 'run'; found File too")
+    assert failed.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 class DropsCtrlC:
     """A Ctrl-C in a place where Python ignores exceptions, as in a callback of the garbage collector."""
 
