@@ -87,9 +87,11 @@ def mutual_information(num_classes: int, *, threshold: float = 0.0) -> Accumulat
 
 def _terms(p: Float[Array, "*dims"], q: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
     """p ln(p/q) - p + q, which is q where p is 0."""
-    excess = (p - q) / jnp.where(q > 0, q, 1)
-    terms = q * ((1 + excess) * jnp.log1p(jnp.where(p > 0, excess, 0)) - excess)
-    return jnp.maximum(terms, 0)
+    ratio = p / jnp.where(q > 0, q, 1)
+    excess = jnp.where(ratio > 0.5, (p - q) / jnp.where(q > 0, q, 1), 0)
+    near = q * ((1 + excess) * jnp.log1p(excess) - excess)
+    far = p * jnp.log(jnp.where(ratio > 0, ratio, 1)) - p + q
+    return jnp.maximum(jnp.where(ratio > 0.5, near, far), 0)
 
 
 def _some(count: Counter) -> Array:
