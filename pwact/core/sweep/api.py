@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shlex
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -18,7 +19,9 @@ from pwact.core.backend import compiler_options
 from pwact.core.memory import described
 from pwact.core.results import to_tree
 from pwact.core.sweep.loop import Run
-from pwact.core.sweep.request import accumulators, image_count, images_of, known_sites
+from pwact.core.sweep.request import accumulators, image_count, images_of, known_sites, seconds
+from pwact.core.sweep.resume import Saver
+from pwact.core.sweep.state_file import StateFile
 from pwact.core.sweep.task import Task, nodes
 
 
@@ -35,6 +38,9 @@ def sweep(
     batch_size: int = 256,
     micro_batch: int | Literal["fastest"] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    state: str | os.PathLike[str] | None = None,
+    save_every: float = 60.0,
+    keep_state: bool = False,
 ) -> xr.DataTree:
     """Statistics of the activations at some sites over every image of a dataset, each image once.
 
@@ -61,8 +67,15 @@ def sweep(
         micro_batch: images computed on at once. None: from the size of activations and cache, the same
             on every call; "fastest": tried on the first images, which may differ from call to call and
             with it the last bits of sums. What was used is in the attributes.
-        progress: called with (images done, images in all) after each load; a statistic that reads the
-            dataset twice makes that twice the images.
+        progress: called with (images done, images in all) at the beginning and after each load; a
+            statistic that reads the dataset twice makes that twice the images.
+        state: a file to keep the place of the sweep in, so that the same call goes on after whatever ended
+            the process, to the same bits. Beside it stand `.previous`, `.lock` and `.writing`. It is there
+            until the result is returned.
+        save_every: seconds between two saves. Where one takes long they are further apart, so that
+            saving takes no more than 2 % of the time.
+        keep_state: leave the state file when the sweep is complete: the same call then returns the same
+            result at once, until you remove it. For callers who save the result, and may fail to.
 
     Returns:
         A node a site (`pwact.core.node_name` of it) with variables `statistic.array`, named dimensions,
@@ -70,7 +83,8 @@ def sweep(
         for every pair, called `earlier & later`.
 
     Raises:
-        PwactError: a question that cannot be answered as asked (each case says what to do).
+        PwactError: a question that cannot be answered as asked (each case says what to do); an image that
+            cannot be read; a state that cannot be saved, or is of another sweep.
         NonFiniteError: variables, pixels or activations that are NaN or infinite; names the first
             site, dataset index and channel.
 
@@ -96,36 +110,46 @@ def sweep(
     if micro_batch not in (None, "fastest"):
         micro_batch = image_count("micro_batch", micro_batch)
     provenance.check_finite_variables(variables)
-    started = time.perf_counter()
-    run = Run(task, jax.device_put(variables), dataset, batch_size, micro_batch, progress)
-    try:
-        results = run.results()
-    except KeyboardInterrupt as interrupt:
-        raise KeyboardInterrupt(str(interrupt) or "The statistics so far are lost.") from None
-    return to_tree(
-        results,
-        {
-            **provenance.machine(),
-            "variables_sha256": provenance.variables_hash(variables),
-            "dataset": dataset.name,
-            "dataset_sha256": dataset.fingerprint,
-            "index_sha256": dataset.index_hash,
-            "order": f"by label within each {batch_size} images as they come",
-            "order_sha256": run.order,
-            "preprocess": _describe(preprocess),
-            "sites": json.dumps(list(task.sites)),
-            "statistics": json.dumps({name: described(acc) for name, acc in statistics.items()}),
-            **({} if gradient_of is None else {"gradient_of": described(gradient_of)}),
-            "images": images,
-            "passes": task.passes,
-            "batch_size": batch_size,
-            "micro_batch": run.micro_batch,
-            "compiler_options": json.dumps(compiler_options()),
-            "seconds": round(time.perf_counter() - started, 3),
-            "seconds_waiting_for_images": round(run.waited, 3),
-            "command": shlex.join(sys.argv),
-        },
-    )
+    with contextlib.nullcontext() if state is None else StateFile(state) as file:
+        saver = None if file is None else Saver(file, seconds("save_every", save_every))
+        run = Run(task, jax.device_put(variables), dataset, batch_size, micro_batch, progress, saver)
+        try:
+            results = run.results()
+            if keep_state:
+                run.keep()
+        except KeyboardInterrupt as interrupt:
+            told = "The statistics so far are lost." if saver is None else saver.told
+            raise KeyboardInterrupt(str(interrupt) or told) from None
+        place = run.place
+        tree = to_tree(
+            results,
+            {
+                **provenance.machine(),
+                "variables_sha256": provenance.variables_hash(variables),
+                "dataset": dataset.name,
+                "dataset_sha256": dataset.fingerprint,
+                "index_sha256": dataset.index_hash,
+                "order": f"by label within each {batch_size} images as they come",
+                "order_sha256": place.order,
+                "preprocess": _describe(preprocess),
+                "sites": json.dumps(list(task.sites)),
+                "statistics": json.dumps({name: described(acc) for name, acc in statistics.items()}),
+                **({} if gradient_of is None else {"gradient_of": described(gradient_of)}),
+                "images": images,
+                "passes": task.passes,
+                "batch_size": batch_size,
+                "micro_batch": place.micro_batch,
+                "compiler_options": json.dumps(compiler_options()),
+                "seconds": round(place.seconds, 3),
+                "seconds_waiting_for_images": round(place.waited, 3),
+                "resumed": json.dumps(place.resumed),
+                **({} if file is None or not file.damage else {"state_damage": file.damage}),
+                "command": shlex.join(sys.argv),
+            },
+        )
+        if file is not None and not keep_state:
+            file.remove()
+    return tree
 
 
 def _describe(preprocess: Any) -> str:

@@ -13,13 +13,23 @@ from pwact.types import Batch
 
 
 class Audit:
-    """The dataset indices of one reading."""
+    """The dataset indices of one reading.
 
-    def __init__(self) -> None:
-        self._index: list[np.ndarray] = []
+    Args:
+        index: those of a reading that is gone on with.
+    """
+
+    def __init__(self, index: np.ndarray | None = None) -> None:
+        self._index = [] if index is None else [index]
 
     def add(self, batch: Batch) -> None:
         self._index.append(np.asarray(batch.index, np.int32)[np.asarray(batch.valid)])
+
+    @property
+    def index(self) -> np.ndarray:
+        """The dataset indices so far, in the order they went by."""
+        self._index = [np.concatenate([np.zeros(0, np.int32), *self._index])]
+        return self._index[0]
 
     def finish(self, dataset: Any, counted: int) -> str:
         """The sha256 of the dataset indices in the order they went by.
@@ -31,7 +41,7 @@ class Audit:
         Raises:
             PwactError: an image more than once, too few or too many, or others than the dataset's own.
         """
-        index = np.concatenate(self._index) if self._index else np.zeros(0, np.int32)
+        index = self.index
         kinds, times = np.unique(index, return_counts=True)
         if (times > 1).any():
             twice = kinds[times > 1]

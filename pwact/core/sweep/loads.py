@@ -20,7 +20,7 @@ def first(dataset: Any, batch_size: int) -> Batch:
     return next(loads(dataset, batch_size, getattr(dataset, "has_masks", False)))
 
 
-def loads(dataset: Any, batch_size: int, masks: bool) -> Iterator[Batch]:
+def loads(dataset: Any, batch_size: int, masks: bool, start: int = 0) -> Iterator[Batch]:
     """The images in order, `batch_size` at a time; the last load holds what is left.
 
     Within a load images are sorted by label: a statistic by class then finds few classes in a
@@ -30,18 +30,16 @@ def loads(dataset: Any, batch_size: int, masks: bool) -> Iterator[Batch]:
         dataset: anything with `len`, `read(positions)`, `labels`, `image_shape` and `num_classes`.
         batch_size: images, 1 or more.
         masks: whether to read object masks too, by `dataset.masks(positions)`.
+        start: images that are left out because they have been read.
 
     Raises:
-        PwactError: a read that is not what was asked for.
+        PwactError: an image that cannot be read, or a read that is not what was asked for.
     """
     labels = np.asarray(dataset.labels)
-    for start in range(0, len(dataset), batch_size):
-        positions = np.arange(start, min(start + batch_size, len(dataset)))
+    for first in range(start, len(dataset), batch_size):
+        positions = np.arange(first, min(first + batch_size, len(dataset)))
         positions = positions[np.argsort(labels[positions], kind="stable")]
-        batch = Batch(*dataset.read(positions))
-        if masks:
-            batch = batch._replace(mask=dataset.masks(positions))
-        batch = jax.tree.map(_own, batch)
+        batch = jax.tree.map(_own, _read(dataset, positions, masks))
         _check(batch, dataset, labels[positions])
         yield batch
 
@@ -66,6 +64,32 @@ def in_micro_batches(batch: Batch, size: int, number: int) -> Batch:
         return padded.reshape(number, size, *array.shape[1:])
 
     return jax.tree.map(pad, batch)
+
+
+def _read(dataset: Any, positions: np.ndarray, masks: bool) -> Batch:
+    """Images, with their masks if asked for; of those that cannot be read, the first is named."""
+
+    def read(positions: np.ndarray) -> Batch:
+        batch = Batch(*dataset.read(positions))
+        return batch._replace(mask=dataset.masks(positions)) if masks else batch
+
+    try:
+        return read(positions)
+    except Exception as error:  # a dataset's reader raises whatever a damaged file leads it to
+        for position in np.sort(positions):
+            try:
+                read(np.array([position]))
+            except Exception as own:
+                raise PwactError(
+                    f"to read the image at position {position} of '{dataset.name}'",
+                    f"{type(own).__name__}: {own}",
+                    "mend the image, or leave it out of the dataset",
+                ) from own
+        raise PwactError(
+            f"to read {len(positions)} images of '{dataset.name}' at once, from {positions.min()} on",
+            f"{type(error).__name__}: {error}, though each of them can be read alone",
+            "give a smaller batch_size, or mend dataset.read",
+        ) from error
 
 
 def _own(array: Any) -> np.ndarray:

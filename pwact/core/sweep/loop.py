@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Generator
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 
 from pwact.core.accumulator import Result
 from pwact.core.counter import Counter
-from pwact.core.sweep import loads, planner, program
+from pwact.core.sweep import loads, planner, program, resume
 from pwact.core.sweep.audit import Audit
 from pwact.core.sweep.faults import blame, refuse_overflow
 from pwact.core.sweep.request import check_request
+from pwact.core.sweep.resume import Place, Saver
 from pwact.core.sweep.task import Task, shapes
+from pwact.errors import PwactError
 from pwact.types import Batch
+
+
+class _Now(NamedTuple):
+    """Where the sweep is, replaced as a whole so that an interruption finds it whole.
+
+    `carry` is the states and the count, None before a reading; `faults` are those of the latest load.
+    """
+
+    place: Place
+    audit: Audit
+    carry: Any
+    faults: Any
 
 
 class Run:
@@ -30,11 +45,13 @@ class Run:
         batch_size: images of a load.
         micro_batch: images computed on at once, or how to find their number.
         progress: told of (images done, images in all), all passes counted.
+        saver: what keeps the place of the sweep, if anything does.
 
     Attributes:
         micro_batch: the number that was found.
-        order: sha256 of the dataset indices in the order they went by.
-        waited: seconds in which nothing but the reading of images went on.
+
+    Raises:
+        PwactError: a question that shapes alone show to be wrong, or the saver's file is of another sweep.
     """
 
     def __init__(
@@ -45,35 +62,122 @@ class Run:
         batch_size: int,
         micro_batch: int | Literal["fastest"] | None,
         progress: Callable[[int, int], None] | None,
+        saver: Saver | None,
     ):
+        self._started = time.perf_counter()
         self._task, self._variables, self._dataset = task, variables, dataset
-        self._batch_size, self._progress = batch_size, progress
+        self._batch_size, self._progress, self._saver = batch_size, progress, saver
+        known = resume.identity(task, variables, dataset, batch_size, micro_batch) if saver else {}
+        if saver is not None:
+            saver.check(known)
         first = loads.first(dataset, batch_size)
-        known = shapes(task, variables, first)
-        check_request(task, known, dataset)
-        self._masks = "mask" in known.used
+        check_request(task, shapes(task, variables, first), dataset)
+        self._masks = "mask" in shapes(task, variables, first).used
         self._first = first if self._masks else first._replace(mask=None)
-        self.micro_batch = planner.micro_batch(task, variables, self._first, batch_size, micro_batch)
-        self.order, self.waited = "", 0.0
-        self._done = 0
-        self._carry: tuple[program.States, Counter] | None = None
-        self._waiting: tuple[Task, Batch, jax.Array] | None = None
+        self.micro_batch = (saver and saver.micro_batch) or planner.micro_batch(
+            task, variables, self._first, batch_size, micro_batch
+        )
+        self._total = task.passes * len(dataset)
+        self._waiting: tuple[Task, Batch, Any] | None = None
+        place = Place.beginning(self.micro_batch)
+        if saver is not None:
+            place = self._resumed(saver, known) or place
+        self._now = _Now(place, Audit(place.index), None, False)
+        self._done = place.number * len(dataset) + place.images
+
+    @property
+    def place(self) -> Place:
+        """Where the sweep is now, the states on the device aside."""
+        return dataclasses.replace(self._now.place, seconds=self._seconds())
 
     def results(self) -> dict[str, Result]:
         """Of each node: read the dataset as often as its statistics ask for."""
-        found: dict[str, Result] = {node.name: {} for node in self._task.nodes}
-        states = None
+        self._tell(0)
         try:
-            for number in range(self._task.passes):
-                states = self._read(self._task.on_pass(number), states)
-                ended, further = self._task.ending_on(number), self._task.on_pass(number + 1)
-                for node, result in program.results(ended, states).items():
-                    found[node] |= result
-                if further.nodes:
-                    states = program.advance(further, _only(further, states))
+            while (number := self._now.place.number) < self._task.passes:
+                self._end_of_pass(number, self._read(self._task.on_pass(number)))
+            found = self._ordered()
+        except BaseException:
+            self._keep_if_whole()
+            raise
         finally:
             self._wait()
-        ordered = {
+        refuse_overflow(found)
+        return found
+
+    def keep(self) -> None:
+        """Save where the sweep is, if that is further than what is saved."""
+        if self._saver is not None:
+            now, done = self._now, self._images()
+            if done == self._saver.images:
+                return
+            images = done - now.place.number * len(self._dataset)
+            place = dataclasses.replace(
+                now.place,
+                images=images,
+                index=now.audit.index[:images],
+                carry=now.place.carry if now.carry is None else resume.by_path(now.carry),
+                seconds=self._seconds(),
+            )
+            self._saver.save(place, done)
+
+    def _resumed(self, saver: Saver, known: dict[str, str]) -> Place | None:
+        """The place that the file tells of, once it is of this very computation."""
+        arguments = (self.micro_batch, self._variables, self._first, self._batch_size)
+        begun = saver.number > 0  # the first program is not needed any more
+        text = program.text(self._task, *arguments) if begun else self._program(self._task).text
+        ends = program.text_of_ends(self._task, self._variables, self._first)
+        saver.check({**known, "computation": f"{text} {ends}"})
+        return saver.kept()
+
+    def _program(self, task: Task) -> program.Program:
+        return program.compiled(task, self.micro_batch, self._variables, self._first, self._batch_size)
+
+    def _read(self, task: Task) -> program.States:
+        """The images that are still to come, once each, into the states."""
+        compiled, (place, audit, carry, _) = self._program(task), self._now
+        if carry is None:
+            carry = resume.restored(place.carry, compiled.init()) if place.carry else compiled.init()
+        self._now = _Now(dataclasses.replace(place, carry={}), audit, carry, False)
+        with contextlib.closing(
+            loads.prefetched(loads.loads(self._dataset, self._batch_size, self._masks, place.images))
+        ) as images:
+            while (load := self._next(images)) is not None:
+                audit.add(load)
+                batch = loads.in_micro_batches(load, self.micro_batch, compiled.micro_batches)
+                number = np.int32(-(-len(load.label) // self.micro_batch))
+                self._now = self._now._replace(**self._ran(compiled, batch, number))
+                # One load behind: the device never waits for the host, nor does the host run far ahead of it.
+                self._settle()
+                self._waiting = (task, load, self._now.faults)
+                if self._saver is not None and self._saver.due:
+                    self._settle()
+                    self.keep()
+        self._settle()
+        return self._now.carry[0]
+
+    def _ran(self, compiled: program.Program, batch: Batch, number: np.int32) -> dict[str, Any]:
+        carry, faults = compiled.run(self._now.carry, self._variables, batch, number)
+        return {"carry": carry, "faults": faults}
+
+    def _end_of_pass(self, number: int, states: program.States) -> None:
+        """Results of the statistics that are complete, and the states that the others go on with."""
+        place, audit, carry, _ = self._now
+        order = audit.finish(self._dataset, int(np.asarray(carry[1])))
+        ended, further = self._task.ending_on(number), self._task.on_pass(number + 1)
+        found = {node: dict(result) for node, result in place.found.items()}
+        for node, result in program.results(ended, states).items():
+            found[node] = found.get(node, {}) | result
+        after = None
+        if further.nodes:
+            after = (program.advance(further, program.only(further, states)), Counter.zeros())
+        place = dataclasses.replace(place, number=number + 1, images=0, found=found, order=order)
+        self._now = _Now(place, Audit(), after, False)
+
+    def _ordered(self) -> dict[str, Result]:
+        """The results in the order that they were asked for."""
+        found = self._now.place.found
+        return {
             node.name: {
                 array: value
                 for name, _ in node.statistics
@@ -82,59 +186,58 @@ class Run:
             }
             for node in self._task.nodes
         }
-        refuse_overflow(ordered)
-        return ordered
 
-    def _read(self, task: Task, states: program.States | None) -> program.States:
-        """Every image once, into the states."""
-        compiled = program.compiled(task, self.micro_batch, self._variables, self._first, self._batch_size)
-        self._carry = compiled.init() if states is None else (states, Counter.zeros())
-        audit = Audit()
-        with contextlib.closing(
-            loads.prefetched(loads.loads(self._dataset, self._batch_size, self._masks))
-        ) as images:
-            while (load := self._next(images)) is not None:
-                audit.add(load)
-                batch = loads.in_micro_batches(load, self.micro_batch, compiled.micro_batches)
-                number = np.int32(-(-len(load.label) // self.micro_batch))
-                self._carry, faults = compiled.run(self._carry, self._variables, batch, number)
-                # One load behind: the device never waits for the host, nor does the host run far ahead of it.
-                self._settle()
-                self._waiting = (task, load, faults)
-        self._settle()
-        states, counted = self._carry
-        self.order = audit.finish(self._dataset, int(np.asarray(counted)))
-        return states
-
-    def _next(self, images: Any) -> Batch | None:
+    def _next(self, images: Generator[Batch, None, None]) -> Batch | None:
         started = time.perf_counter()
-        load = next(images, None)
-        self.waited += time.perf_counter() - started
+        try:
+            load = next(images, None)
+        except PwactError as error:
+            if not (told := self._keep_if_whole()):
+                raise
+            raise PwactError(error.expected, error.found, f"{error.do}. {told}") from error
+        self._now.place.waited += time.perf_counter() - started
         return load
 
     def _settle(self) -> None:
         if self._waiting is None:
             return
         task, load, faults = self._waiting
-        blame(
-            task,
-            shapes(task, self._variables, self._first).used,
-            self._variables,
-            self.micro_batch,
-            load,
-            faults,
-        )
+        used = shapes(task, self._variables, self._first).used
+        blame(task, used, self._variables, self.micro_batch, load, faults)
         self._waiting = None
-        self._done += len(load.label)
+        self._tell(len(load.label))
+
+    def _tell(self, images: int) -> None:
+        self._done += images
         if self._progress is not None:
-            self._progress(self._done, self._task.passes * len(self._dataset))
+            self._progress(self._done, self._total)
+
+    def _keep_if_whole(self) -> str:
+        """Save where an error or an interruption left the sweep, unless it left it in the middle of a step.
+
+        What there is to say about it; nothing where nothing is ever kept.
+        """
+        if self._saver is None:
+            return ""
+        # A state that was handed over to a program is no array any more; a full disk has been told of.
+        with contextlib.suppress(RuntimeError, PwactError):
+            faults = [self._now.faults, *(self._waiting or ())[2:]]
+            if not any(np.asarray(each).any() for each in faults):
+                self.keep()
+        return self._saver.told
+
+    def _images(self) -> int:
+        """Counted so far, all readings together."""
+        place, _, carry, _ = self._now
+        return place.number * len(self._dataset) + (
+            place.images if carry is None else int(np.asarray(carry[1]))
+        )
+
+    def _seconds(self) -> float:
+        return self._now.place.seconds + time.perf_counter() - self._started
 
     def _wait(self) -> None:
         """Until the device is idle: a program that outlives its interpreter takes the process down."""
         # Interrupted between a call and its return, the state was handed over and is no array any more.
         with contextlib.suppress(RuntimeError):
-            jax.block_until_ready((self._carry, self._waiting and self._waiting[2]))
-
-
-def _only(task: Task, states: program.States) -> program.States:
-    return {node.name: {name: states[node.name][name] for name, _ in node.statistics} for node in task.nodes}
+            jax.block_until_ready((self._now.carry, self._now.faults))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -28,11 +29,13 @@ class Program(NamedTuple):
         init: () -> the states before the first image, and the count of images.
         run: (states and count, variables, load in micro-batches, how many of them) -> the same, faults.
         micro_batches: that a full load holds.
+        text: sha256 of what `init` and `run` were compiled from.
     """
 
     init: Callable[[], tuple[States, Counter]]
     run: Callable[[tuple[States, Counter], Any, Batch, Any], tuple[tuple[States, Counter], jax.Array]]
     micro_batches: int
+    text: str
 
 
 def compiled(task: Task, micro_batch: int, variables: Any, load: Batch, batch_size: int) -> Program:
@@ -48,17 +51,35 @@ def compiled(task: Task, micro_batch: int, variables: Any, load: Batch, batch_si
     shape = (-(-batch_size // micro_batch), micro_batch)
 
     def compile_it() -> Program:
-        batch = jax.tree.map(
-            lambda array: jax.ShapeDtypeStruct((*shape, *array.shape[1:]), array.dtype), load
-        )
-        return _compile(task, shapes(task, variables, load), jax.tree.map(spec_of, variables), batch)
+        return _compile(_lower(task, shape, variables, load))
 
     return remembered(task.probe, ("program", shape, task_key(task, variables, load)), compile_it)
 
 
+def text(task: Task, micro_batch: int, variables: Any, load: Batch, batch_size: int) -> str:
+    """The `text` of the program that `compiled` would return; nothing is compiled."""
+    return _lower(task, (-(-batch_size // micro_batch), micro_batch), variables, load).text
+
+
+def text_of_ends(task: Task, variables: Any, load: Batch) -> str:
+    """The sha256 of what follows each reading of the dataset, the same in every process."""
+    known = shapes(task, variables, load)
+    states = jax.eval_shape(lambda: _init(task, known))
+    further = task.on_pass(1)
+    ends = [_lowered_for(task, states, "finalize")]
+    if further.nodes:
+        ends.append(_lowered_for(further, only(further, states), "advance"))
+    return _sha256(*ends)
+
+
+def only(task: Task, states: States) -> States:
+    """The states of this task's statistics."""
+    return {node.name: {name: states[node.name][name] for name, _ in node.statistics} for node in task.nodes}
+
+
 def results(task: Task, states: States) -> dict[str, Result]:
     """Of each node the result of each statistic, its arrays called `statistic.array`."""
-    found = _finalize(task, states)
+    found = _compiled_for(task, states, "finalize")
     return {
         node.name: {
             f"{name}.{array}": value
@@ -71,7 +92,7 @@ def results(task: Task, states: States) -> dict[str, Result]:
 
 def advance(task: Task, states: States) -> States:
     """The states that a further pass over the dataset begins with."""
-    return _compiled_for(task, states, "advance", lambda acc, state: acc.advance(state))
+    return _compiled_for(task, states, "advance")
 
 
 def places(task: Task, used: frozenset[str]) -> list[str]:
@@ -88,30 +109,59 @@ def values(task: Task, used: frozenset[str], look: Look) -> list[jax.Array]:
     return [look.image, *(look.captures[site] for site in task.sites), *logits, *slopes]
 
 
-def _finalize(task: Task, states: States) -> Any:
-    return _compiled_for(task, states, "finalize", lambda acc, state: acc.finalize(state))
+class _Lowered(NamedTuple):
+    init: Any
+    run: Any
+    micro_batches: int
+
+    @property
+    def text(self) -> str:
+        return _sha256(self.init, self.run)
 
 
-def _compiled_for(task: Task, states: States, what: str, apply: Callable[[Any, State], Any]) -> Any:
+def _sha256(*lowered: Any) -> str:
+    return hashlib.sha256("".join(one.as_text() for one in lowered).encode()).hexdigest()
+
+
+def _compiled_for(task: Task, states: States, what: str) -> Any:
+    """One of the last steps of every statistic, by its name in `Accumulator`."""
+    key = (what, task.nodes, *_spec_key(states))
+    return remembered(task.probe, key, lambda: backend.compiled(_lowered_for(task, states, what)))(states)
+
+
+def _lowered_for(task: Task, states: States, what: str) -> Any:
     def every(states: States) -> Any:
         return {
-            node.name: {name: apply(acc, states[node.name][name]) for name, acc in node.statistics}
+            node.name: {name: getattr(acc, what)(states[node.name][name]) for name, acc in node.statistics}
             for node in task.nodes
         }
 
-    leaves, tree = jax.tree.flatten(jax.tree.map(spec_of, states))
-    key = (what, task.nodes, tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
-    return remembered(task.probe, key, lambda: backend.compiled(jax.jit(every).lower(states)))(states)
+    return jax.jit(every).lower(states)
 
 
-def _compile(task: Task, known: Shapes, variables: Any, load: Batch) -> Program:
-    micro_batches, _ = load.label.shape
+def _spec_key(tree: Any) -> tuple[Any, ...]:
+    leaves, structure = jax.tree.flatten(jax.tree.map(spec_of, tree))
+    return structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+
+
+def _init(task: Task, known: Shapes) -> States:
+    return {
+        node.name: {name: acc.init(known.of(node)) for name, acc in node.statistics} for node in task.nodes
+    }
+
+
+def _compile(lowered: _Lowered) -> Program:
+    return Program(
+        backend.compiled(lowered.init), backend.compiled(lowered.run), lowered.micro_batches, lowered.text
+    )
+
+
+def _lower(task: Task, shape: tuple[int, int], variables: Any, load: Batch) -> _Lowered:
+    known = shapes(task, variables, load)
+    micro_batches, _ = shape
 
     def init() -> tuple[States, Counter]:
-        return {
-            node.name: {name: acc.init(known.of(node)) for name, acc in node.statistics}
-            for node in task.nodes
-        }, Counter.zeros()
+        return _init(task, known), Counter.zeros()
 
     def step(number: jax.Array, carry: Any, variables: Any, load: Batch) -> Any:
         (states, images), faults = carry
@@ -131,13 +181,11 @@ def _compile(task: Task, known: Shapes, variables: Any, load: Batch) -> Program:
         faults = jnp.zeros((micro_batches, len(places(task, known.used))), bool)
         return lax.fori_loop(0, number, lambda at, carry: step(at, carry, variables, load), (state, faults))
 
-    states = jax.eval_shape(init)
-    number = jax.ShapeDtypeStruct((), jnp.int32)
-    options = backend.compiler_options()
-    return Program(
-        backend.compiled(jax.jit(init).lower()),
-        backend.compiled(
-            jax.jit(run, donate_argnums=0, compiler_options=options).lower(states, variables, load, number)
-        ),
+    batch = jax.tree.map(lambda array: jax.ShapeDtypeStruct((*shape, *array.shape[1:]), array.dtype), load)
+    arguments = (jax.eval_shape(init), jax.tree.map(spec_of, variables), batch)
+    jitted = jax.jit(run, donate_argnums=0, compiler_options=backend.compiler_options())
+    return _Lowered(
+        jax.jit(init).lower(),
+        jitted.lower(*arguments, jax.ShapeDtypeStruct((), jnp.int32)),
         micro_batches,
     )

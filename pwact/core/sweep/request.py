@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pwact.core.accumulator import Accumulator
-from pwact.core.arguments import accumulator, whole_number
+from pwact.core.arguments import accumulator, finite_number, whole_number
 from pwact.core.sweep.task import Shapes, Task
 from pwact.errors import PwactError
 
@@ -87,3 +87,12 @@ def images_of(dataset: Any) -> int:
 def image_count(name: str, value: Any) -> int:
     """A number of images."""
     return whole_number(name, value, f"give {name} as a number of images")
+
+
+def seconds(name: str, value: Any) -> float:
+    """A time of 0 seconds or more."""
+    do = f"give {name} in seconds, 0 or more"
+    number = finite_number(name, value, do)
+    if number < 0:
+        raise PwactError(f"{name} of 0 or more", repr(value), do)
+    return number
