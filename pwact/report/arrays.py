@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, UInt8
 
 from pwact.errors import PwactError
 
+POOLED = "_pooled"
 NODES = ("curves", "p1", "p4", "maps", "top")
 TITLES = {
     "loss": "Loss",
@@ -32,13 +33,15 @@ class Series(NamedTuple):
     """One quantity for every network and seed along an axis: epochs, sites or quantiles.
 
     `title` is the quantity in words, `x` the axis's own values or names. A seed that lacks a value holds
-    NaN; networks and places where no seed has one are left out.
+    NaN; networks and places where no seed has one are left out. `pooled` is the value over all seeds where
+    that is another than the mean of theirs, as a ratio of means is.
     """
 
     title: str
     networks: list[str]
     x: list[Any]
     values: Float[np.ndarray, "network seed x"]
+    pooled: Float[np.ndarray, "network x"] | None = None
 
 
 class Maps(NamedTuple):
@@ -123,10 +126,12 @@ def _many(tree: xr.DataTree, node: str, along: str, wanted: Callable[[str], bool
         return []
     series = []
     for name, array in tree[node].dataset.data_vars.items():
-        if not wanted(str(name)):
+        if not wanted(str(name)) or str(name).endswith(POOLED):
             continue
+        together = tree[node].dataset.get(f"{name}{POOLED}")
         if along == "site" and "site" not in array.dims:
             array = array.expand_dims("site")
+            together = None if together is None else together.expand_dims("site")
         _need(array, ("network", "seed", along), f"/{node}/{name}")
         rest = [dim for dim in map(str, array.dims) if dim not in ("network", "seed", along)]
         for place in np.ndindex(*(array.sizes[dim] for dim in rest)):
@@ -140,7 +145,14 @@ def _many(tree: xr.DataTree, node: str, along: str, wanted: Callable[[str], bool
             if len(rows):
                 networks = [_names(piece, "network")[i] for i in rows]
                 x = [_places(piece, along)[i] for i in places]
-                series.append(Series(", ".join([title, *words]), networks, x, values[rows][:, :, places]))
+                pooled = None
+                if together is not None:
+                    _need(together, ("network", along, *rest), f"/{node}/{name}{POOLED}", exactly=True)
+                    pooled = together.isel(at).transpose("network", along).values.astype(float)
+                    pooled = pooled[rows][:, places]
+                series.append(
+                    Series(", ".join([title, *words]), networks, x, values[rows][:, :, places], pooled)
+                )
     return series
 
 

@@ -173,36 +173,45 @@ def calibration(record: Calibration) -> Rows:
     """The metric on every seed of both calibration sets."""
     scale = axis([*record.bag, *record.relation])
     rows = [
-        _dots("bag", record.bag, scale, "bag"),
-        _dots("relation", record.relation, scale, "relation"),
+        _dots(name, values, _over_all(np.array(values, float)), scale, name)
+        for name, values in (("bag", record.bag), ("relation", record.relation))
     ]
     return Rows([("", rows)], _ticks(scale))
 
 
 def by_network(series: Series, hue: Hue) -> Rows:
-    """One track a network: a dot for every seed, the mean over all else."""
+    """One track a network: a dot for every seed, a line for the value over all."""
     means = [_seed_means(values) for values in series.values]
-    scale = axis([x for each in means for x in each])
-    rows = [_dots(name, each, scale, hue(name)) for name, each in zip(series.networks, means, strict=True)]
+    over_all = [
+        _over_all(values) if series.pooled is None else float(series.pooled[place, 0])
+        for place, values in enumerate(series.values)
+    ]
+    scale = axis([*(x for each in means for x in each), *over_all])
+    rows = [
+        _dots(name, each, mean, scale, hue(name))
+        for name, each, mean in zip(series.networks, means, over_all, strict=True)
+    ]
     where = f" at {series.x[0]}" if len(series.x) == 1 and isinstance(series.x[0], str) else ""
     return Rows([("", rows)], _ticks(scale), title=series.title + where)
 
 
 def by_place(series: Series, hue: Hue) -> Rows:
-    """One track a site or order: every network's mean over seeds, with the range of its seeds."""
+    """One track a site or order: every network's value over all seeds, with the range of its seeds."""
     scale = axis([*series.values[np.isfinite(series.values)].tolist(), 0.0, 1.0])
     rows = []
     for i, site in enumerate(series.x):
         marks, said = [Mark("line", scale.percent(0.0), hue="zero")], []
         for lane, name in enumerate(series.networks):
             seeds = series.values[lane, :, i]
-            seeds = seeds[np.isfinite(seeds)]
-            if not len(seeds):
+            known = seeds[np.isfinite(seeds)]
+            if not len(known):
                 continue
-            span = Interval(float(seeds.mean()), float(seeds.min()), float(seeds.max()))
+            value = known.mean() if series.pooled is None else series.pooled[lane, i]
+            span = Interval(float(value), float(known.min()), float(known.max()))
             y = round(100 * (lane + 1) / (len(series.networks) + 1), 1)
             marks += _whisker(span, scale, hue(name), y)
-            said.append(f"{name} {numbers.number(span.estimate)}")
+            some = f" ({len(known)} of {len(seeds)} seeds have one)" if len(known) < len(seeds) else ""
+            said.append(f"{name} {numbers.number(span.estimate)}{some}")
         alt = f"{series.title} at {site}: {', '.join(said)}"
         rows.append(Row(str(site), "", marks, alt, height=16 * len(series.networks)))
     return Rows([("", rows)], _ticks(scale), title=series.title)
@@ -263,7 +272,7 @@ def _whisker(value: Interval, scale: Axis, hue: str, y: float = 50.0) -> list[Ma
     return marks
 
 
-def _dots(name: str, values: list[float], scale: Axis, hue: str) -> Row:
+def _dots(name: str, values: list[float], mean: float, scale: Axis, hue: str) -> Row:
     """A dot a seed, spread over the track's height so that equal values stay apart."""
     finite = [value for value in values if math.isfinite(value)]
     marks = [
@@ -272,15 +281,19 @@ def _dots(name: str, values: list[float], scale: Axis, hue: str) -> Row:
     ]
     if not finite:
         return Row(name, "undefined", [], f"{name}: undefined")
-    mean = sum(finite) / len(finite)
     marks.append(Mark("line", scale.percent(mean), hue=f"mean {hue}"))
-    said = f"{name}: {len(finite)} seeds, mean {numbers.number(mean)}, from {numbers.number(min(finite))}"
-    alt = f"{said} to {numbers.number(max(finite))}"
+    of = "" if len(finite) == len(values) else f" of {len(values)}"
+    span = f"from {numbers.number(min(finite))} to {numbers.number(max(finite))}"
+    alt = f"{name}: {len(finite)}{of} seeds, {numbers.number(mean)} over all, {span}"
     return Row(name, numbers.number(mean), marks, alt, height=36)
 
 
+def _over_all(values: np.ndarray) -> float:
+    return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else math.nan
+
+
 def _seed_means(values: np.ndarray) -> list[float]:
-    return [float(each[np.isfinite(each)].mean()) if np.isfinite(each).any() else math.nan for each in values]
+    return [_over_all(each) for each in values]
 
 
 def _ticks(scale: Axis) -> list[tuple[float, str]]:

@@ -47,7 +47,8 @@ def moved(found: Measurements, primary: str, seeds: Sequence[int]) -> xr.Dataset
         seeds: of the networks of each kind.
 
     Returns:
-        `agreement` (network, seed, site, mode), `chance` and the indices (network, seed, site),
+        `agreement` (network, seed, site, mode), `chance` and the indices (network, seed, site), the indices
+        over all seeds (`..._pooled`, a ratio of means as in the tables, network and site),
         `agreement_by_image` (network, seed, mode, image) at the primary site, and `place` (network, image)
         of the images in the whole dataset; NaN where something was not measured.
     """
@@ -70,9 +71,13 @@ def moved(found: Measurements, primary: str, seeds: Sequence[int]) -> xr.Dataset
                 if site == primary:
                     by_image[row, :, column, : values.shape[1]] = values
     dims = ("network", "seed", "site")
-    indices = {
-        name: (dims, index[..., arrangement.MODES.index(mode)]) for mode, name in INDEX_OF_MODE.items()
-    }
+    above, free = agreement.mean(1) - chance.mean(1)[..., None], 1 - chance.mean(1)[..., None]
+    pooled = arrangement.ratio(above, np.broadcast_to(free, above.shape))
+    indices: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+    for mode, name in INDEX_OF_MODE.items():
+        place = arrangement.MODES.index(mode)
+        indices[name] = (dims, index[..., place])
+        indices[f"{name}_pooled"] = (("network", "site"), pooled[..., place])
     return _worded(
         xr.Dataset(
             {
@@ -101,7 +106,8 @@ def concentrated(found: Measurements, seeds: Sequence[int]) -> xr.Dataset:
 
     Returns:
         `gini`, `hoyer`, `k90` with NaN for an image without positive contribution, `lorenz`
-        (network, seed, quantile), `kappa` (network, seed, order, fill), and `place` (network, image).
+        (network, seed, quantile), `kappa` (network, seed, order, fill) and over all seeds `kappa_pooled`
+        (network, order, fill), a ratio of means as in the tables, and `place` (network, image).
     """
     measured = found.concentrated
     images = max(np.shape(each.gini)[1] for each in measured.values())
@@ -120,6 +126,10 @@ def concentrated(found: Measurements, seeds: Sequence[int]) -> xr.Dataset:
                 **{name: (("network", "seed", "image"), stacked(name)) for name in ("gini", "hoyer", "k90")},
                 "lorenz": (("network", "seed", "quantile"), lorenz),
                 "kappa": (("network", "seed", "order", "fill"), kappa(kept, nothing[:, :, None])),
+                "kappa_pooled": (
+                    ("network", "order", "fill"),
+                    kappa(kept.mean(1), nothing.mean(1)[:, None]),
+                ),
                 "place": (("network", "image"), _places(found, list(measured), images)),
             },
             {

@@ -209,7 +209,16 @@ def _p1(rng, networks) -> xr.Dataset:
     level = rng.uniform(0.1, 0.9, (len(networks), 1, len(SITES)))
     aii = (level + rng.normal(0, 0.04, (len(networks), SEEDS, len(SITES)))).clip(-0.1, 1)
     dims, names = ("network", "seed", "site"), {"network": networks, "site": list(SITES)}
-    return xr.Dataset({"agreement": (dims, aii), "aii_s": (dims, aii), "aii_i": (dims, 0.5 * aii)}, names)
+    return xr.Dataset(
+        {
+            "agreement": (dims, aii),
+            "aii_s": (dims, aii),
+            "aii_i": (dims, 0.5 * aii),
+            "aii_s_pooled": (("network", "site"), aii.mean(1) + 0.001),
+            "aii_i_pooled": (("network", "site"), 0.5 * aii.mean(1)),
+        },
+        names,
+    )
 
 
 def _p4(rng, networks) -> xr.Dataset:
@@ -227,6 +236,7 @@ def _p4(rng, networks) -> xr.Dataset:
             "k90": (image, 1 - gini),
             "lorenz": (("network", "seed", "quantile"), share**power),
             "kappa": (("network", "seed", "order", "fill"), kappa),
+            "kappa_pooled": (("network", "order", "fill"), kappa.mean(1)),
         },
         {
             "network": networks,

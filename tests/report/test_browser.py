@@ -90,6 +90,20 @@ def test_long_names_break_instead_of_widening_the_page(page, tmp_path):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def test_a_phone_shows_the_numbers_of_every_table_without_scrolling(page, study):
+    """All of the rules' and checks' tables, and the networks' accuracy."""
+    page.open(study / "report.html", width=390)
+    numbers = """[...document.querySelectorAll('main table')].map(table => [
+      table.closest('section').id,
+      [...table.tBodies[0].rows].map(row => row.querySelector('td.n').getBoundingClientRect().right),
+      [...table.tBodies[0].rows].map(row => row.lastElementChild.getBoundingClientRect().right)])"""
+    tables = page.evaluate(numbers)
+    assert sorted({section for section, _, _ in tables}) == ["calibration", "details", "networks"]
+    for section, first, last in tables:
+        assert max(first) <= 390, section
+        assert section == "networks" or max(last) <= 390, section
+
+
 def test_wide_tables_scroll_in_their_own_box(page, study):
     page.open(study / "report.html", width=360)
     wider = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth).length"

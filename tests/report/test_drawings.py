@@ -82,7 +82,7 @@ def test_calibration_shows_every_seed():
     bag, relation = plots.calibration(record).groups[0][1]
     assert [mark.kind for mark in bag.marks] == ["seed", "seed", "line"]
     assert bag.value == "0.850" and relation.value == "0.100"
-    assert bag.alt == "bag: 2 seeds, mean 0.850, from 0.800 to 0.900"
+    assert bag.alt == "bag: 2 of 3 seeds, 0.850 over all, from 0.800 to 0.900"
 
 
 def test_a_curve_is_the_mean_and_its_band_the_range_of_seeds():
@@ -101,6 +101,21 @@ def test_a_track_tells_every_network_that_has_a_value_there():
     chart = plots.by_place(Series("AII", ["trained", "untrained"], ["relu", "pool"], values), hue)
     said = [row.alt for row in chart.groups[0][1]]
     assert said == ["AII at relu: trained 0.600", "AII at pool: trained 0.100, untrained 0.300"]
+
+
+def test_the_value_over_all_seeds_is_the_studys_own_and_missing_seeds_are_counted():
+    values, pooled = np.array([[[0.2], [np.nan], [0.6]]]), np.array([[0.25]])
+    series = Series("AII", ["untrained"], ["relu"], values, pooled)
+    (row,) = plots.by_place(series, hue).groups[0][1]
+    assert row.alt == "AII at relu: untrained 0.250 (2 of 3 seeds have one)"
+    (row,) = plots.by_network(series, hue).groups[0][1]
+    assert row.value == "0.250" and row.alt.startswith("untrained: 2 of 3 seeds, 0.250 over all")
+
+
+def test_a_mean_over_images_counts_every_image_alike():
+    values = np.array([[[0.0, 0.0, 0.0], [1.0, np.nan, np.nan]]])
+    (row,) = plots.by_network(Series("Gini", ["trained"], [0.0, 1.0, 2.0], values), hue).groups[0][1]
+    assert row.value == "0.250"
 
 
 def test_networks_and_places_without_any_value_are_left_out(tmp_path):
