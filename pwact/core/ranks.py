@@ -20,8 +20,8 @@ from pwact.errors import PwactError
 _DIGITS = 6
 """Of 16 binary places each, to which a quantile is rounded up."""
 
-_BLOCK = 256
-"""Slots that are summed side by side."""
+_BLOCK = 16
+"""Slots that are summed side by side: XLA on CPU takes the square of it for a sum up to each."""
 
 
 def quantile_numbers(q: float | Sequence[float]) -> tuple[float, ...]:

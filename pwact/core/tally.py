@@ -56,8 +56,7 @@ class Tally:
                 " x ".join(map(str, shape)),
                 "use per_channel(...), or ask for less",
             )
-        zero = jnp.zeros(shape, jnp.uint32)
-        return cls(zero, zero, jnp.zeros((), jnp.uint32))
+        return cls(jnp.zeros(shape, jnp.uint32), jnp.zeros(shape, jnp.uint32), jnp.zeros((), jnp.uint32))
 
     def add(self, amount: UInt32[Array, ...], most: Any) -> Tally:
         """The counts after `amount` more, of the same shape, each at most `most`, which is below 2**31."""

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_image, point_dims
 from pwact.core.arguments import finite_number, whole_number
+from pwact.core.backend import rows_side_by_side
 from pwact.core.blocks import in_blocks
 from pwact.core.counter import Counter
 from pwact.core.memory import memoized
@@ -118,22 +119,32 @@ def _histogram(bins: int, edges: tuple[float, ...] | None) -> Accumulator:
         )
 
     def count(state: HistogramState, seen: Observation) -> HistogramState:
-        x = seen.activation.astype(state.low.dtype)
-        # NaN reaches no edge.
-        x = jnp.where(per_image(seen.valid, x), x, jnp.nan)[None]
+        """`seen.activation`: [row, image, ...], one or more images side by side in a row."""
+        x = jnp.where(per_image(seen.valid, seen.activation), seen.activation, jnp.nan)[None]
         if given is None:
             edge = jnp.concatenate([state.edges[:-1], _next_above(state.edges[-1:])])
             edge = edge.reshape(bins + 1, *(1,) * (x.ndim - 1 - state.low.ndim), *state.low.shape)
         else:
             edge = jnp.asarray(given).reshape(bins + 1, *(1,) * (x.ndim - 1))
-        images = seen.valid.sum(dtype=jnp.uint32)
-        reached = state.reached.add((x >= edge).sum(1, dtype=jnp.uint32), images)
-        return state._replace(images=state.images.add(images), reached=reached)
+        counts = (x >= edge).sum(1, dtype=jnp.uint32).sum(1, dtype=jnp.uint32)
+        most = seen.valid.sum(dtype=jnp.uint32) * jnp.uint32(x.shape[2])
+        return state._replace(reached=state.reached.add(counts, most))
+
+    def count_all(state: HistogramState, seen: Observation) -> HistogramState:
+        x = seen.activation.astype(state.low.dtype)
+        side = rows_side_by_side(len(x), x[0].size * x.dtype.itemsize)
+        if side > 1:
+            x = jnp.where(per_image(seen.valid, x), x, jnp.nan)  # which reaches no edge
+        some = seen.valid.reshape(-1, side).any(1)
+        nothing = jnp.zeros(len(some), jnp.int32)
+        rows = Observation(x.reshape(-1, side, *x.shape[1:]), nothing, nothing, nothing, some)
+        state = in_blocks(count)(state, rows)
+        return state._replace(images=state.images.add(seen.valid.sum(dtype=jnp.uint32)))
 
     def update(state: HistogramState, seen: Observation) -> HistogramState:
         if given is not None:
-            return in_blocks(count)(state, seen)
-        return lax.cond(state.finding, in_blocks(find), in_blocks(count), state, seen)
+            return count_all(state, seen)
+        return lax.cond(state.finding, in_blocks(find), count_all, state, seen)
 
     def merge(left: HistogramState, right: HistogramState) -> HistogramState:
         return HistogramState(

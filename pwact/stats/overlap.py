@@ -108,12 +108,12 @@ def overlap(quantile: float = 0.995, *, receptive_field: ReceptiveField | None =
                 f"an activation of shape {list(spec.shape)}",
                 "choose a site that is a map",
             )
-        channels = Counter.zeros(spec.shape[-1:])
+        channels = spec.shape[-1:]
         return OverlapState(
             jnp.asarray(search.passes, jnp.int32),
             search.init(spec),
             jnp.full(spec.shape[-1:], jnp.nan),
-            *(Counter.zeros(), Counter.zeros(), channels, channels),
+            *(Counter.zeros(shape) for shape in ((), (), channels, channels)),
         )
 
     def find(state: OverlapState, seen: Observation) -> OverlapState:
