@@ -3,6 +3,7 @@
 from pwact.core.combinators import by_class, named, on, per_channel
 from pwact.stats.accuracy import accuracy
 from pwact.stats.agreement import agreement
+from pwact.stats.bottom_k import bottom_k
 from pwact.stats.calibration_error import calibration_error
 from pwact.stats.cka import cka
 from pwact.stats.coactivation import coactivation
@@ -26,6 +27,7 @@ from pwact.stats.top_k import top_k
 __all__ = [
     "accuracy",
     "agreement",
+    "bottom_k",
     "by_class",
     "calibration_error",
     "cka",

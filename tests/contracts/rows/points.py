@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pwact.stats import by_class, moments, per_channel
+from pwact.stats import bottom_k, by_class, moments, per_channel, top_k
 
-from ..contract import CLASSES, Contract, Data, for_each_class, pooled
-from .foundation import moments_of
+from ..contract import CLASSES, Contract, Data, Reference, for_each_class, pooled
+from .foundation import moments_of, top_3_of
 
 UNIT = 2.0**-24
 SHAPE = {"skewness": 8 * 40 * UNIT * 9, "kurtosis": 16 * 40 * UNIT}
@@ -25,7 +25,34 @@ def four_moments_of(data: Data) -> dict[str, np.ndarray]:
     return result
 
 
+def top_3_of_points(data: Data) -> dict[str, np.ndarray]:
+    value, index = np.full((3, *data.x.shape[1:]), np.nan), np.full((3, *data.x.shape[1:]), -1)
+    for place in np.ndindex(data.x.shape[1:]):
+        best = sorted(zip(-data.x[:, *place], data.index, strict=True))[:3]
+        for rank, (negated, i) in enumerate(best):
+            value[rank, *place], index[rank, *place] = -negated, i
+    return {"value": value, "index": index}
+
+
+def of_least(reference: Reference) -> Reference:
+    def least(data: Data) -> dict[str, np.ndarray]:
+        result = reference(data._replace(x=-data.x))
+        return result | {"value": -result["value"]}
+
+    return least
+
+
 CONTRACTS = {
+    "top_k(per=point)": Contract("top_k", lambda: top_k(3, per="point"), top_3_of_points),
+    "bottom_k": Contract("bottom_k", lambda: bottom_k(3), of_least(top_3_of)),
+    "by_class(bottom_k(per=point))": Contract(
+        "bottom_k",
+        lambda: by_class(bottom_k(3, per="point"), CLASSES),
+        for_each_class(of_least(top_3_of_points)),
+    ),
+    "per_channel(top_k(per=point))": Contract(
+        "top_k", lambda: per_channel(top_k(3, per="point")), pooled(top_3_of_points)
+    ),
     "moments(order=3)": Contract(
         "moments",
         lambda: moments(order=3),
