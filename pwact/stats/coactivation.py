@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from pwact.core.accumulator import Accumulator, Named, Result, per_image, point_dims
 from pwact.core.arguments import finite_number
+from pwact.core.blocks import in_blocks
 from pwact.core.counter import Counter
 from pwact.core.memory import memoized
 from pwact.core.positions import as_samples, known_positions, sample_shape
@@ -90,7 +91,9 @@ def coactivation(threshold: float = 0.0, *, positions: str = "pooled") -> Accumu
             "jaccard": Named(jnp.where(either > 0, both / jnp.maximum(either, 1), jnp.nan), dims),
         }
 
-    return Accumulator(init, update, merge, finalize)
+    # A matrix at each position is more to walk than the rows are.
+    blockwise = in_blocks(update) if positions == "pooled" else update
+    return Accumulator(init, blockwise, merge, finalize)
 
 
 def _parts(fires: Array) -> list[Array]:

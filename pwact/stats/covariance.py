@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, point_dims
+from pwact.core.blocks import in_blocks
 from pwact.core.joint import Joint, JointState, correlation
 from pwact.core.memory import memoized
 from pwact.core.positions import as_samples, known_positions, sample_shape
@@ -73,4 +74,6 @@ def covariance(*, positions: str = "pooled") -> Accumulator:
             "correlation": Named(correlation(covariance, own, own), dims),
         }
 
-    return Accumulator(init, update, OWN.merge, finalize)
+    # A matrix at each position is more to walk than the rows are.
+    blockwise = in_blocks(update) if positions == "pooled" else update
+    return Accumulator(init, blockwise, OWN.merge, finalize)

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, point_dims
 from pwact.core.arguments import whole_number
+from pwact.core.blocks import in_blocks
 from pwact.core.joint import Joint, JointState
 from pwact.core.memory import memoized
 from pwact.core.positions import as_samples, known_positions, sample_shape
@@ -98,7 +99,9 @@ def pca(components: int, *, positions: str = "pooled") -> Accumulator:
             "components": named(vectors, "component", "channel"),
         }
 
-    return Accumulator(init, update, OWN.merge, finalize)
+    # A matrix at each position is more to walk than the rows are.
+    blockwise = in_blocks(update) if positions == "pooled" else update
+    return Accumulator(init, blockwise, OWN.merge, finalize)
 
 
 def _signed(vectors: Float[Array, "... channel"]) -> Float[Array, "... channel"]:
