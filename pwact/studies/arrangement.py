@@ -174,7 +174,7 @@ def aii(
     classes: int,
     weights: Resamples,
 ) -> Measured:
-    """Arrangement-insensitivity index: `(agreement - chance) / (1 - chance)`.
+    """Arrangement-invariance index: `(agreement - chance) / (1 - chance)`.
 
     Args:
         agreement: share of permutations under which each decision stays.

@@ -27,8 +27,8 @@ MEASURES = {
     AII_S: "decisions kept when points are shuffled after training",
     DIFFERENCE: "how much more is kept than with every channel shuffled on its own",
     GINI: "unequal shares of the points (Gini index: 0 all alike, 1 one has all)",
-    ABOVE_UNTRAINED: "more unequal than in untrained networks by",
-    ABOVE_SHUFFLED: "more unequal than in networks that learnt shuffled labels by heart by",
+    ABOVE_UNTRAINED: "that minus the same in untrained networks",
+    ABOVE_SHUFFLED: "that minus the same in networks that learnt shuffled labels, on training images",
 }
 
 LIMITS = [
