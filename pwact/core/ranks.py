@@ -42,30 +42,36 @@ def quantile_numbers(q: float | Sequence[float]) -> tuple[float, ...]:
     return numbers
 
 
-def rank(q: float, count: Counter) -> Counter:
-    """floor(q (n - 1)): the place, from 0, of the lower order statistic for q among n ordered values.
+def ranks(q: tuple[float, ...], count: Counter) -> Counter:
+    """floor(q (n - 1)): the places, from 0, of the lower order statistics for q among n ordered values.
 
     q is the decimal number that it is written as: 0.3 of 11 values is place 3, though the nearest binary
     fraction is below 0.3. Exact where (n - 1) times q's denominator is below 2**96; n = 0 gives 0.
 
     Args:
-        q: from 0 to 1.
-        count: n.
+        q: each from 0 to 1.
+        count: n, [...].
+
+    Returns:
+        Places [quantile, ...].
 
     Example:
         >>> import numpy as np
-        >>> int(np.asarray(rank(0.3, Counter.zeros().add(11))))
-        3
+        >>> np.asarray(ranks((0.3, 1.0), Counter.zeros().add(11))).tolist()
+        [3, 10]
     """
-    scaled = math.ceil(Fraction(repr(q)) * 2 ** (16 * _DIGITS))
-    factor = [(scaled >> 16 * place) & 0xFFFF for place in range(_DIGITS + 1)]
+    scaled = [math.ceil(Fraction(repr(each)) * 2 ** (16 * _DIGITS)) for each in q]
+    factor = [
+        jnp.asarray([number >> 16 * place & 0xFFFF for number in scaled], jnp.uint32)
+        for place in range(_DIGITS + 1)
+    ]
     some = (count.low > 0) | (count.high > 0)
     high, low = count.high - (some & (count.low == 0)).astype(jnp.uint32), count.low - some.astype(jnp.uint32)
     digits = [low & 0xFFFF, low >> 16, high & 0xFFFF, high >> 16]
-    columns = [jnp.zeros_like(low) for _ in range(len(factor) + len(digits) + 1)]
+    columns = [jnp.zeros((len(q), *count.shape), jnp.uint32) for _ in range(len(factor) + len(digits) + 1)]
     for place, digit in enumerate(digits):
-        for at, number in enumerate(factor):
-            product = digit * jnp.uint32(number)
+        for at, numbers in enumerate(factor):
+            product = digit[None] * numbers.reshape(-1, *(1,) * count.ndim)
             columns[place + at] += product & 0xFFFF
             columns[place + at + 1] += product >> 16
     for place in range(len(columns) - 1):

@@ -11,10 +11,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, UInt32
 
-from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, point_dims
+from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_image, point_dims
 from pwact.core.counter import Counter
 from pwact.core.memory import memoized
-from pwact.core.ranks import locate, minus, quantile_numbers, rank
+from pwact.core.ranks import locate, minus, quantile_numbers, ranks
 from pwact.core.tally import Tally
 from pwact.errors import PwactError
 from pwact.types import Observation
@@ -104,38 +104,33 @@ def _exact_quantiles(q: tuple[float, ...], bits: int) -> Accumulator:
         digit = ((key >> state.shift) & (base - 1)).astype(jnp.int32)
         known = key >> state.shift >> bits  # in two steps: a shift by all 32 bits is not defined
         point = jnp.arange(key.shape[1], dtype=jnp.int32)[None]
-        digits = state.digits
-        for number in range(len(q)):
+
+        def one(number: Array, digits: Tally) -> Tally:
             prefix = state.prefix[number].reshape(1, -1) >> state.shift >> bits
             counts = (known == prefix) & seen.valid[:, None]
-            # The others add nothing to a slot that stays in cache.
-            slot = number * base + jnp.where(counts, digit, 0)
-            digits = digits.add_at(
-                (slot * key.shape[1] + point).reshape(-1),
-                counts.reshape(-1).astype(jnp.uint32),
-                images if number == 0 else 0,
-            )
+            # The others add nothing, to a slot that stays in cache.
+            slot = (number * base + jnp.where(counts, digit, 0)) * key.shape[1] + point
+            most = jnp.where(number == 0, images, 0)
+            return digits.add_at(slot.reshape(-1), counts.reshape(-1).astype(jnp.uint32), most)
+
+        digits = lax.fori_loop(0, len(q), one, state.digits)
         return state._replace(images=state.images.add(images), digits=digits)
 
     def merge(left: ExactQuantilesState, right: ExactQuantilesState) -> ExactQuantilesState:
         return left._replace(images=left.images.merge(right.images), digits=left.digits.merge(right.digits))
 
     def advance(state: ExactQuantilesState) -> ExactQuantilesState:
-        prefixes, below = [], []
-        for number, quantile in enumerate(q):
-            own = jax.tree.map(lambda limb, at=number: limb[at], state.below)
-            place = jax.tree.map(
-                lambda limb, like: jnp.broadcast_to(limb, like.shape), rank(quantile, state.images), own
-            )
-            counts = Tally(state.digits.high[number], state.digits.low[number], state.digits.bound)
-            digit, before = locate(counts, minus(place, own))
-            prefixes.append(state.prefix[number] | (digit.astype(jnp.uint32) << state.shift))
-            below.append(own.merge(before))
+        places = ranks(q, state.images)
+        places = jax.tree.map(
+            lambda limb: jnp.broadcast_to(per_image(limb, state.prefix), state.prefix.shape), places
+        )
+        one_by_one = jax.vmap(locate, (Tally(0, 0, None), 0))
+        digit, before = one_by_one(state.digits, minus(places, state.below))
         return ExactQuantilesState(
             Counter.zeros(),
             state.shift - jnp.uint32(bits),
-            jnp.stack(prefixes),
-            jax.tree.map(lambda *limbs: jnp.stack(limbs), *below),
+            state.prefix | (digit.astype(jnp.uint32) << state.shift),
+            state.below.merge(before),
             jax.tree.map(jnp.zeros_like, state.digits),
         )
 

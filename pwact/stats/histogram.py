@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -83,7 +83,7 @@ def histogram(bins: int | Sequence[float] = 32, *, range: tuple[float, float] | 
     """
     do = "write histogram(32), histogram(32, range=(0, 6)) or histogram([0, 1, 2])"
     if isinstance(bins, (Sequence, np.ndarray)) and not isinstance(bins, str):
-        edges = tuple(finite_number("an edge", edge, do) for edge in bins)
+        edges = tuple(_number("an edge", edge, do) for edge in bins)
         if range is not None:
             raise PwactError("edges, or a number of bins and a range", "edges and a range", do)
         if len(edges) < 2 or not all(a < b for a, b in itertools.pairwise(edges)):
@@ -94,7 +94,7 @@ def histogram(bins: int | Sequence[float] = 32, *, range: tuple[float, float] | 
         return _histogram(number, None)
     if not isinstance(range, (Sequence, np.ndarray)) or len(range) != 2:
         raise PwactError("a range of two numbers", repr(range), do)
-    low, high = (finite_number("a limit of range", limit, do) for limit in range)
+    low, high = (_number("a limit of range", limit, do) for limit in range)
     if not low < high:
         raise PwactError("a range whose second number is larger", repr(range), do)
     return _histogram(number, tuple(np.linspace(low, high, number + 1).tolist()))
@@ -186,13 +186,21 @@ def _histogram(bins: int, edges: tuple[float, ...] | None) -> Accumulator:
     )
 
 
+def _number(name: str, value: Any, do: str) -> float:
+    number = finite_number(name, value, do)
+    if abs(number) > float(np.finfo(np.float32).max):
+        raise PwactError(f"{name} that float32 can hold", repr(value), do)
+    return number
+
+
 def _thresholds(edges: tuple[float, ...]) -> np.ndarray:
     """The least float32, subnormals left out, that reaches each edge, and that exceeds the last."""
     exact = np.asarray(edges)
+    near = exact.astype(np.float32)
     with np.errstate(over="ignore"):
-        near = exact.astype(np.float32)
-    up = np.where(near < exact, np.nextafter(near, np.float32(np.inf)), near)
-    up[-1] = np.nextafter(near[-1], np.float32(np.inf)) if near[-1] <= exact[-1] else near[-1]
+        above = np.nextafter(near, np.float32(np.inf))
+    up = np.where(near < exact, above, near)
+    up[-1] = above[-1] if near[-1] <= exact[-1] else near[-1]
     up[(up > 0) & (up < _TINY)] = _TINY
     up[(up < 0) & (up > -_TINY)] = 0
     return up.astype(np.float32)

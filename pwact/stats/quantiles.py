@@ -16,7 +16,7 @@ from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_
 from pwact.core.arguments import finite_number
 from pwact.core.counter import Counter
 from pwact.core.memory import memoized
-from pwact.core.ranks import locate, quantile_numbers, rank
+from pwact.core.ranks import locate, quantile_numbers, ranks
 from pwact.core.tally import Tally
 from pwact.errors import PwactError
 from pwact.types import Observation
@@ -110,9 +110,7 @@ def _quantiles(q: tuple[float, ...], cuts: int) -> Accumulator:
         exponent = ((own >> _FRACTION) & 0xFF).astype(jnp.int32)
         state = _raised(state, exponent.max(tuple(np.arange(max(x.ndim - 1, 1)).tolist())), cuts)
         cut = (((own & (2**_FRACTION - 1)) * cuts) >> _FRACTION).astype(jnp.int32)
-        octave = exponent - (state.top - OCTAVES + 1).reshape(
-            (1,) * (x.ndim - state.top.ndim) + state.top.shape
-        )
+        octave = exponent - _over(state.top - OCTAVES + 1, x.ndim)
         steps = jnp.where((octave < 0) | (exponent == 0), 0, octave * cuts + cut + 1)
         slot = half + jnp.where(own >> 31 == 1, -steps, steps)
         slot = slot.reshape(len(x), -1)
@@ -131,20 +129,17 @@ def _quantiles(q: tuple[float, ...], cuts: int) -> Accumulator:
     def finalize(state: QuantilesState) -> Result:
         shape = state.counts.low.shape[1:]
         some = (state.images.high > 0) | (state.images.low > 0)
-        values = []
-        for quantile in q:
-            place = rank(quantile, state.images)
-            place = jax.tree.map(lambda limb: jnp.broadcast_to(limb, shape), place)
-            slot, _ = locate(state.counts, place)
-            steps = jnp.abs(slot - half) - 1
-            octave, cut = jnp.maximum(steps, 0) // cuts, jnp.maximum(steps, 0) % cuts
-            exponent = octave + jnp.broadcast_to(state.top, shape) - OCTAVES + 1
-            size = _middle(cut, cuts) * _power(exponent)
-            values.append(jnp.where(steps < 0, 0, jnp.where(slot < half, -size, size)))
+        places = jax.tree.map(
+            lambda limb: jnp.broadcast_to(limb.reshape(-1, *(1,) * len(shape)), (len(q), *shape)),
+            ranks(q, state.images),
+        )
+        slot, _ = jax.vmap(locate, (None, 0))(state.counts, places)
+        steps = jnp.maximum(jnp.abs(slot - half) - 1, 0)
+        exponent = steps // cuts + _over(state.top - OCTAVES + 1, slot.ndim)
+        size = _middle(steps % cuts, cuts) * _power(exponent)
+        value = jnp.where(slot == half, 0, jnp.where(slot < half, -size, size))
         return {
-            "value": Named(
-                jnp.where(some, jnp.stack(values), jnp.nan), ("quantile", *point_dims(len(shape)))
-            ),
+            "value": Named(jnp.where(some, value, jnp.nan), ("quantile", *point_dims(len(shape)))),
             "q": Named(jnp.asarray(q, jnp.float32), ("quantile",)),
             "floor": Named(
                 jnp.where(some, _power(jnp.maximum(state.top - OCTAVES + 1, 1)), jnp.nan),
@@ -188,6 +183,11 @@ def _lowered(counts: Tally, where: Array, cuts: int) -> Tally:
     high_zeros = counts.high[gone].sum(0, dtype=jnp.uint32) + (large >> 15)
     bound = jnp.maximum(counts.bound, 2**31 - 1)
     return Tally(shift(counts.high, high_zeros), shift(counts.low, low_zeros), bound.astype(jnp.uint32))
+
+
+def _over(channels: Int32[Array, "*channel"], ndim: int) -> Int32[Array, ...]:
+    """One number a channel, with axes before it, so that it combines with an array of `ndim` axes."""
+    return channels.reshape((1,) * (ndim - channels.ndim) + channels.shape)
 
 
 def _middle(cut: Int32[Array, ...], cuts: int) -> Float[Array, ...]:
