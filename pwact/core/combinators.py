@@ -237,10 +237,10 @@ def named(**accs: Accumulator) -> Accumulator:
 
     Example:
         >>> import jax
-        >>> from pwact.stats import firing, moments, named
-        >>> acc = named(own=moments(), active=firing(threshold=0.5))
+        >>> from pwact.stats import moments, named, on
+        >>> acc = named(own=moments(), positive=on(jax.nn.relu, moments()))
         >>> sorted(acc.finalize(acc.init(jax.ShapeDtypeStruct((1,), "float32"))))
-        ['active.count', 'active.share', 'own.count', 'own.mean', 'own.variance']
+        ['own.count', 'own.mean', 'own.variance', 'positive.count', 'positive.mean', 'positive.variance']
 
     Source: ours.
     """

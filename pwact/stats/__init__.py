@@ -10,6 +10,7 @@ from pwact.stats.coactivation import coactivation
 from pwact.stats.confusion import confusion
 from pwact.stats.covariance import covariance
 from pwact.stats.cross_covariance import cross_covariance
+from pwact.stats.density import density
 from pwact.stats.exact_quantiles import exact_quantiles
 from pwact.stats.extrema import extrema
 from pwact.stats.firing import firing
@@ -35,6 +36,7 @@ __all__ = [
     "confusion",
     "covariance",
     "cross_covariance",
+    "density",
     "exact_quantiles",
     "extrema",
     "firing",

@@ -1,4 +1,4 @@
-"""How often every point is active."""
+"""How often every point is active, which never is, and which always."""
 
 from __future__ import annotations
 
@@ -24,16 +24,20 @@ class FiringState(NamedTuple):
 
 @memoized
 def firing(threshold: float = 0.0) -> Accumulator:
-    """The share of images whose activation is above a threshold, at every point.
+    """The share of images whose activation is above a threshold, at every point; dead and always-on points.
 
-    share = #{i : x_i > threshold} / n
+    share = #{i : x_i > threshold} / n;   dead: none of the n fires;   always_on: each of them does
+
+    `dead.mean()` and `always_on.mean()` of a result are the shares of such points at a site. That a point is
+    one of these is decided on exact counts, also where the share rounds to 0 or 1.
 
     Args:
         threshold: in the activation's own unit; equal to it does not fire.
 
     Returns:
-        An accumulator with results `count` (int64, images) and `share` (0 to 1; the quotient of two
-        exact counts, to 2 ulp of float32). Nothing seen: count 0, share NaN.
+        An accumulator with results `count` (int64, images), `share` (0 to 1; the quotient of two
+        exact counts, to 2 ulp of float32), `dead` and `always_on` (bool). Nothing seen: count 0, share NaN,
+        neither dead nor always on.
 
     Raises:
         PwactError: a threshold that is no finite number; (by `init`) the activation is not of
@@ -50,7 +54,8 @@ def firing(threshold: float = 0.0) -> Accumulator:
         >>> acc.finalize(state)["share"].values.tolist()
         [0.5]
 
-    Source: ours; a plain frequency.
+    Source: ours; a plain frequency. Dead units as in Maas, Hannun, Ng, "Rectifier nonlinearities improve
+        neural network acoustic models" (ICML 2013), who count hidden units of activation 0.
     """
 
     threshold = finite_number("threshold", threshold, "give it in the activation's own unit")
@@ -72,9 +77,13 @@ def firing(threshold: float = 0.0) -> Accumulator:
     def finalize(state: FiringState) -> Result:
         n = state.images.to_float()
         share = state.fired.to_float() / jnp.maximum(n, 1)
+        dims, fired = point_dims(share.ndim), state.fired
+        always_on = (fired.high == state.images.high) & (fired.low == state.images.low)
         return {
             "count": Named(state.images, ()),
-            "share": Named(jnp.where(n > 0, share, jnp.nan), point_dims(share.ndim)),
+            "share": Named(jnp.where(n > 0, share, jnp.nan), dims),
+            "dead": Named((n > 0) & (fired.high == 0) & (fired.low == 0), dims),
+            "always_on": Named((n > 0) & always_on, dims),
         }
 
     return Accumulator(init, in_blocks(update), merge, finalize, channelwise=True)

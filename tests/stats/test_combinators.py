@@ -31,13 +31,13 @@ def test_dimensions_are_named():
     }
     assert dims(by_class(firing(), 2), MAP) == {
         "count": ("class",),
-        "share": ("class", "row", "column", "channel"),
+        **dict.fromkeys(("share", "dead", "always_on"), ("class", "row", "column", "channel")),
     }
     assert dims(per_channel(firing()), MAP)["share"] == ("channel",)
     assert dims(extrema(), jax.ShapeDtypeStruct((5, 2), jnp.float32))["min"] == ("axis_0", "axis_1")
     assert dims(named(a=named(b=firing())), MAP) == {
         "a.b.count": (),
-        "a.b.share": ("row", "column", "channel"),
+        **dict.fromkeys(("a.b.share", "a.b.dead", "a.b.always_on"), ("row", "column", "channel")),
     }
     assert set(dims(top_k(2), MAP)) == {"value", "index", "row", "column"}
     assert set(dims(top_k(2), jax.ShapeDtypeStruct((4,), jnp.float32))) == {"value", "index"}
@@ -51,6 +51,8 @@ def test_nothing_seen_says_so_without_a_warning():
                 assert (found == 0).all()
             elif np.issubdtype(found.dtype, np.integer):
                 assert (found == -1).all()
+            elif found.dtype == bool:
+                assert not found.any()
             else:
                 assert np.isnan(found).all()
 

@@ -22,7 +22,7 @@ def moments_of(data: Data) -> dict[str, np.ndarray]:
 def firing_of(data: Data) -> dict[str, np.ndarray]:
     x = data.x
     share = (x > 0.5).mean(0) if len(x) else np.full(x.shape[1:], np.nan)
-    return {"count": np.asarray(len(x)), "share": share}
+    return {"count": np.asarray(len(x)), "share": share, "dead": share == 0, "always_on": share == 1}
 
 
 def extrema_of(data: Data) -> dict[str, np.ndarray]:

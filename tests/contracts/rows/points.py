@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pwact.stats import bottom_k, by_class, moments, per_channel, top_k
+from pwact.stats import bottom_k, by_class, density, moments, per_channel, top_k
 
 from ..contract import CLASSES, Contract, Data, Reference, for_each_class, pooled
 from .foundation import moments_of, top_3_of
@@ -42,7 +42,19 @@ def of_least(reference: Reference) -> Reference:
     return least
 
 
+def density_of(data: Data) -> dict[str, np.ndarray]:
+    if not len(data.x):
+        return {"count": np.asarray(0), "mean": np.asarray(np.nan), "variance": np.asarray(np.nan)}
+    share = (data.x > 0.5).reshape(len(data.x), -1).mean(1)
+    return {"count": np.asarray(len(share)), "mean": share.mean(), "variance": share.var()}
+
+
 CONTRACTS = {
+    "density": Contract("density", lambda: density(0.5), density_of),
+    "by_class(density)": Contract(
+        "density", lambda: by_class(density(threshold=0.5), CLASSES), for_each_class(density_of)
+    ),
+    "per_channel(density)": Contract("density", lambda: per_channel(density(0.5)), pooled(density_of)),
     "top_k(per=point)": Contract("top_k", lambda: top_k(3, per="point"), top_3_of_points),
     "bottom_k": Contract("bottom_k", lambda: bottom_k(3), of_least(top_3_of)),
     "by_class(bottom_k(per=point))": Contract(
