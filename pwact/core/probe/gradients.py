@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from pwact.core.probe.emit import Emission
+from pwact.core.probe.kernels import kernels_in_order
 from pwact.core.probe.normal_form import captured_shape
 from pwact.core.probe.trace import Program
 from pwact.errors import PwactError
@@ -37,7 +38,7 @@ def gradients(
 
     try:
         value, pull, (outputs, captured) = jax.vjp(total, zeros, has_aux=True)
-        (slopes,) = pull(jnp.ones_like(value))
+        (slopes,) = kernels_in_order(pull)(jnp.ones_like(value))
     except ValueError as error:
         if "while_loop" not in str(error):
             raise
