@@ -103,7 +103,7 @@ class Joint(NamedTuple):
         offsets = [total / jnp.maximum(arrived, 1) for total in totals]
         deltas = [offset - mean.rest for offset, mean in zip(offsets, state.means, strict=True)]
         products = tuple(
-            _add(
+            add(
                 so_far,
                 (total(centred[x], centred[y]) - product(offsets[x], totals[y]))
                 + product(deltas[x], deltas[y]) * (before * weight),
@@ -111,7 +111,7 @@ class Joint(NamedTuple):
             for so_far, (x, y, product, total) in zip(state.products, self._terms(), strict=True)
         )
         means = tuple(
-            _add(Two(start, mean.rest), delta * weight)
+            add(Two(start, mean.rest), delta * weight)
             for start, mean, delta in zip(starts, state.means, deltas, strict=True)
         )
         return JointState(state.samples.add(new), means, products)
@@ -121,9 +121,9 @@ class Joint(NamedTuple):
         n_left, n_right = left.samples.to_float(), right.samples.to_float()
         weight = n_right / jnp.maximum(n_left + n_right, 1)
         deltas = [(b.sum - a.sum) + (b.rest - a.rest) for a, b in zip(left.means, right.means, strict=True)]
-        means = tuple(_add(mean, delta * weight) for mean, delta in zip(left.means, deltas, strict=True))
+        means = tuple(add(mean, delta * weight) for mean, delta in zip(left.means, deltas, strict=True))
         products = tuple(
-            _add(_add(a, b.sum), b.rest + product(deltas[x], deltas[y]) * (n_left * weight))
+            add(add(a, b.sum), b.rest + product(deltas[x], deltas[y]) * (n_left * weight))
             for (x, y, product, _), a, b in zip(self._terms(), left.products, right.products, strict=True)
         )
         both = JointState(left.samples.merge(right.samples), means, products)
@@ -208,7 +208,8 @@ def _outer(x: Array, y: Array) -> Array:
     return x[..., :, None] * y[..., None, :]
 
 
-def _add(two: Two, amount: Array) -> Two:
+def add(two: Two, amount: Array) -> Two:
+    """The sum with `amount` more."""
     return Two(*_two_sum(two.sum, two.rest + amount))
 
 

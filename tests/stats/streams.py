@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,13 +23,19 @@ def accumulate(
     label = index * 0 if label is None else label
     seen = Observation(x, label, label, index, np.ones(images, bool))
     batches = jax.tree.map(lambda array: jnp.asarray(array.reshape(-1, batch, *array.shape[1:])), seen)
-    specs = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape[1:], array.dtype), x)
+    return {name: np.asarray(value.values) for name, value in program(acc)(batches).items()}
 
+
+@functools.cache
+def program(acc: Accumulator) -> Callable[[Observation], Any]:
     @jax.jit
     def run(batches: Observation) -> Any:
         def step(state: Any, one: Observation) -> tuple[Any, None]:
             return acc.update(state, one), None
 
+        specs = jax.tree.map(
+            lambda array: jax.ShapeDtypeStruct(array.shape[2:], array.dtype), batches.activation
+        )
         return acc.finalize(jax.lax.scan(step, acc.init(specs), batches)[0])
 
-    return {name: np.asarray(value.values) for name, value in run(batches).items()}
+    return run

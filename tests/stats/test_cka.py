@@ -23,11 +23,28 @@ FEATURES = {
 
 
 def kernels(x, y):
-    """K H L H and so on, from Gram matrices of samples."""
+    """HSIC and CKA, from Gram matrices of samples."""
     n = len(x)
     centre = np.eye(n) - 1 / n
     k, m = centre @ x @ x.T @ centre, centre @ y @ y.T @ centre
     return np.trace(k @ m) / (n - 1) ** 2, np.trace(k @ m) / np.sqrt(np.trace(k @ k) * np.trace(m @ m))
+
+
+def without_bias(x, y):
+    """The unbiased HSIC and the CKA of it, from inner products of U-centred Gram matrices."""
+    n = len(x)
+    centred = []
+    for part in (x, y):
+        k = part @ part.T
+        np.fill_diagonal(k, 0)
+        rows = k.sum(0) / (n - 2)
+        k = k - rows - rows[:, None] + k.sum() / ((n - 1) * (n - 2))
+        np.fill_diagonal(k, 0)
+        centred.append(k)
+    across, own, other = (
+        (centred[a] * centred[b]).sum() / (n * (n - 3)) for a, b in ((0, 1), (0, 0), (1, 1))
+    )
+    return across, across / np.sqrt(own * other)
 
 
 @pytest.mark.parametrize("positions", FEATURES)
@@ -35,13 +52,55 @@ def test_both_are_those_of_kernels_of_all_samples(positions):
     rng = np.random.default_rng(0)
     x = (100 + rng.gamma(1.0, size=(96, 3, 4, 5))).astype(np.float32)
     y = np.concatenate([x[..., :3] ** 2, rng.normal(size=(96, 3, 4, 4))], -1).astype(np.float32)
-    dependence, alignment = kernels(FEATURES[positions](x), FEATURES[positions](y))
-    # The bound of the docstrings for 8 images of 12 samples, features of the site with most of them.
-    bound = 2 * 8 * 96 * UNIT * np.sqrt(x[0].size if positions == "flat" else 7)
-    for acc, name, value in ((hsic, "hsic", dependence), (cka, "cka", alignment)):
-        found = accumulate(acc(positions=positions), (x, y), 8)
-        assert found["count"] == len(FEATURES[positions](x))
-        np.testing.assert_allclose(found[name], value, rtol=bound)
+    a, b = FEATURES[positions](x), FEATURES[positions](y)
+    dependence, alignment = kernels(a, b)
+    unbiased, debiased = without_bias(a - a.mean(0), b - b.mean(0))
+    # The bounds of the docstrings for 8 images of 12 samples, features of the site with most of them.
+    bound = 2 * 8 * 96 * UNIT * np.sqrt(y[0].size if positions == "flat" else 7)
+    scale = a.var(0).sum() * b.var(0).sum()
+    found = accumulate(hsic(positions=positions), (x, y), 8)
+    assert found["count"] == len(a)
+    np.testing.assert_allclose(found["hsic"], dependence, rtol=bound)
+    np.testing.assert_allclose(found["unbiased"], unbiased, atol=16 * 96 * UNIT * scale)
+    found = accumulate(cka(positions=positions), (x, y), 8)
+    np.testing.assert_allclose(found["cka"], alignment, rtol=bound)
+    np.testing.assert_allclose(found["debiased"], debiased, atol=2 * bound)
+
+
+def test_without_bias_unrelated_sites_are_unrelated():
+    """60 features and 240 samples: CKA says 0.2, without bias 0 to the spread of such estimates."""
+    rng = np.random.default_rng(6)
+    x, y = (rng.normal(size=(240, 60)).astype(np.float32) for _ in range(2))
+    found = accumulate(cka(), (x, y), 16)
+    assert found["cka"] > 0.15 and abs(found["debiased"]) < 0.02
+    np.testing.assert_allclose(accumulate(cka(), (x, x), 16)["debiased"], 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("far", [1e3, 1e-3])
+def test_without_bias_the_order_of_far_groups_does_not_matter(far):
+    """Two groups, as many units apart as their spread is wide or narrow, one after the other or mixed."""
+    rng = np.random.default_rng(7)
+    group = np.repeat([0, 1], 64)[:, None]
+    x = (far * group + rng.normal(size=(128, 3))).astype(np.float32)
+    y = (2 - far * group + x[:, :2] * [1, 3] + rng.normal(size=(128, 2))).astype(np.float32)
+    unbiased, debiased = without_bias(*(a - a.mean(0, dtype=np.float64) for a in (x, y)))
+    for order in (np.arange(128), rng.permutation(128)):
+        pair = x[order], y[order]
+        np.testing.assert_allclose(accumulate(hsic(), pair, 4)["unbiased"], unbiased, rtol=1e-5)
+        np.testing.assert_allclose(accumulate(cka(), pair, 4)["debiased"], debiased, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e6, 1e12])
+def test_without_bias_out_of_range_is_missing_and_never_wrong(scale):
+    """Fourth powers of 1e-12 and 1e12 are no float32: CKA itself is unharmed."""
+    x = np.random.default_rng(8).normal(size=(64, 3))
+    y = x[:, :2] + np.random.default_rng(9).normal(size=(64, 2))
+    found = accumulate(cka(), ((scale * x).astype(np.float32), (scale * y).astype(np.float32)), 8)
+    np.testing.assert_allclose(found["cka"], kernels(x, y)[1], rtol=1e-5)
+    if 1e-7 < scale < 1e7:
+        np.testing.assert_allclose(found["debiased"], without_bias(x, y)[1], rtol=1e-5)
+    else:
+        assert np.isnan(found["debiased"])
 
 
 def test_each_position_on_its_own():
@@ -92,12 +151,15 @@ def test_many_samples_far_from_the_origin():
     np.testing.assert_allclose(found["cka"], squares[0] / np.sqrt(squares[1] * squares[2]), rtol=1e-5)
     found = accumulate(hsic(positions="pooled"), (x, y), 8)
     np.testing.assert_allclose(found["hsic"], squares[0] / (len(a) - 1) ** 2, rtol=1e-5)
+    # Of so many samples the bias is a ten-thousandth of this.
+    np.testing.assert_allclose(found["unbiased"], found["hsic"], rtol=1e-4)
 
 
 def test_what_does_not_vary_has_no_alignment_and_overflow_is_infinite():
     x, y = np.arange(8, dtype=np.float32)[:, None], np.full((8, 1), 0.1, np.float32)
     assert np.isnan(accumulate(cka(), (x, y), 4)["cka"])
-    assert accumulate(hsic(), (x, y), 4)["hsic"] == 0
+    found = accumulate(hsic(), (x, y), 4)
+    assert found["hsic"] == 0 and found["unbiased"] == 0
     huge = np.array([[3e38], [-3e38]], np.float32)
     assert np.isinf(accumulate(cka(), (huge, huge), 2)["cka"])
     assert np.isinf(accumulate(hsic(), (huge, huge), 2)["hsic"])
@@ -164,5 +226,6 @@ def test_a_sweep_gives_what_numpy_gives_of_the_captures(network):
     np.testing.assert_allclose(pair["across.covariance"], across, atol=1e-6)
     assert pair["across.covariance"].dims == ("channel", "other_channel")
     np.testing.assert_allclose(pair["cka.cka"], kernels(*means)[1], rtol=1e-5)
+    np.testing.assert_allclose(pair["cka.debiased"], without_bias(*means)[1], atol=1e-5)
     flat = [FEATURES["flat"](part) for part in (x, y)]
     np.testing.assert_allclose(pair["hsic.hsic"], kernels(*flat)[0], rtol=1e-4)
