@@ -58,7 +58,7 @@ class Place:
     order: str = ""
     seconds: float = 0.0
     waited: float = 0.0
-    resumed: tuple[int, ...] = ()
+    resumed: list[int] = dataclasses.field(default_factory=list)
 
     @classmethod
     def beginning(cls, micro_batch: int) -> Place:
@@ -133,7 +133,7 @@ class Saver:
         if content is None:
             return None
         place = _place(content)
-        return dataclasses.replace(place, resumed=(*place.resumed, self.images))
+        return dataclasses.replace(place, resumed=[*place.resumed, self.images])
 
     def save(self, place: Place, done: int) -> None:
         """Keep this place.
