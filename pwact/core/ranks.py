@@ -45,8 +45,9 @@ def quantile_numbers(q: float | Sequence[float]) -> tuple[float, ...]:
 def ranks(q: tuple[float, ...], count: Counter) -> Counter:
     """floor(q (n - 1)): the places, from 0, of the lower order statistics for q among n ordered values.
 
-    q is the decimal number that it is written as: 0.3 of 11 values is place 3, though the nearest binary
-    fraction is below 0.3. Exact where (n - 1) times q's denominator is below 2**96; n = 0 gives 0.
+    q is the fraction that was meant: 0.3 of 11 values is place 3, though the float nearest to 3 / 10 is
+    below it. That is the fraction with a denominator up to 10**6 that q is the nearest float of, or else
+    the decimal that q is written as. Exact where (n - 1) times the denominator is below 2**96; n = 0 gives 0.
 
     Args:
         q: each from 0 to 1.
@@ -60,7 +61,7 @@ def ranks(q: tuple[float, ...], count: Counter) -> Counter:
         >>> np.asarray(ranks((0.3, 1.0), Counter.zeros().add(11))).tolist()
         [3, 10]
     """
-    scaled = [math.ceil(Fraction(repr(each)) * 2 ** (16 * _DIGITS)) for each in q]
+    scaled = [math.ceil(meant(each) * 2 ** (16 * _DIGITS)) for each in q]
     factor = [
         jnp.asarray([number >> 16 * place & 0xFFFF for number in scaled], jnp.uint32)
         for place in range(_DIGITS + 1)
@@ -79,6 +80,17 @@ def ranks(q: tuple[float, ...], count: Counter) -> Counter:
         columns[place] &= 0xFFFF
     whole = columns[_DIGITS : _DIGITS + 4]
     return Counter(whole[2] | (whole[3] << 16), whole[0] | (whole[1] << 16))
+
+
+def meant(q: float) -> Fraction:
+    """The fraction that a float stands for.
+
+    Example:
+        >>> meant(0.3), meant(14 / 15), meant(0.12345678901)
+        (Fraction(3, 10), Fraction(14, 15), Fraction(12345678901, 100000000000))
+    """
+    simple = Fraction(q).limit_denominator(10**6)
+    return simple if float(simple) == q else Fraction(repr(q))
 
 
 def at_most(left: Counter, right: Counter) -> Bool[Array, ...]:

@@ -41,11 +41,11 @@ def exact_quantiles(q: float | Sequence[float] = (0.25, 0.5, 0.75), *, bits: int
 
     value_q = x_(k),   k = floor(q (n - 1)),   x_(0) <= x_(1) <= ... <= x_(n-1) the sorted values
 
-    which is `numpy.quantile(x, q, method="lower")`, with q as the decimal that is written. Floats are ordered
-    like the whole numbers that their bits make (those of negative ones inverted). Each of 32 / bits passes
-    over the data counts, among the values that agree with all digits found so far, the next digit of `bits`
-    bits, and so finds one digit more. No value is rounded: the error is 0, ties and subnormals included
-    (though what computes an activation on a CPU may flush subnormals); -0.0 is 0.0.
+    which is `numpy.quantile(x, q, method="lower")`, with 0.3 taken as 3 / 10. Floats are in the order
+    of the whole numbers that their bits make (those of negative ones inverted). Each of 32 / bits passes over
+    the data counts, among the values that agree with all digits found so far, the next digit of `bits` bits,
+    and so finds one digit more. No value is rounded: the error is 0, ties and subnormals included (though
+    what computes an activation on a CPU may flush subnormals); -0.0 is 0.0.
 
     The state takes 2^bits * 8 bytes a quantile and point: at 8 bits, 2 KiB. `per_channel` needs that a
     channel only, where bits=16 asks for 2 passes instead of 4.

@@ -61,7 +61,7 @@ def histogram(bins: int | Sequence[float] = 32, *, range: tuple[float, float] | 
 
     Returns:
         An accumulator with results `count` [bin, ...] (int64, images), `below` and `above` [...] (int64,
-        images outside the edges) and `edge`, [edge] or [edge, channel] where found (float32, activation's
+        images outside the edges) and `edges`, [edge] or [edge, channel] where found (float32, activation's
         own unit). Nothing seen: counts 0, edges that were to be found NaN.
 
     Raises:
@@ -173,7 +173,7 @@ def _histogram(bins: int, edges: tuple[float, ...] | None) -> Accumulator:
             "count": Named(minus(lower, upper), ("bin", *dims)),
             "below": Named(minus(images, first), dims),
             "above": Named(last, dims),
-            "edge": Named(jnp.asarray(edges, state.low.dtype), ("edge",))
+            "edges": Named(jnp.asarray(edges, state.low.dtype), ("edge",))
             if edges
             else Named(state.edges, ("edge", *dims[-1:])),
         }

@@ -60,7 +60,7 @@ def quantiles(q: float | Sequence[float] = (0.25, 0.5, 0.75), *, relative_error:
     served by `per_channel(quantiles(...))`, which needs that a channel only.
 
     Args:
-        q: one or more, each from 0 to 1, taken as the decimal that is written.
+        q: one or more, each from 0 to 1; 0.3 is taken as 3 / 10, not as the float below it.
         relative_error: e, from 0.001 up to below 1.
 
     Returns:

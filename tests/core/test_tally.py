@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pwact.core.counter import Counter
-from pwact.core.ranks import at_most, locate, minus, ranks
+from pwact.core.ranks import at_most, locate, meant, minus, ranks
 from pwact.core.tally import Tally
 from pwact.errors import PwactError
 
@@ -57,10 +57,20 @@ def test_ranks_are_those_of_fractions():
     counts = [0, 1, 2, 3, 11, 101, 2**32 - 1, 2**32, 2**32 + 1, 2**62, *rng.integers(1, 2**62, 40).tolist()]
     # Where (n - 1) q is a whole number, the float nearest to q would often be one short.
     counts += [10 * int(number) + 1 for number in rng.integers(1, 2**40, 40)]
-    q = (0.0, 0.1, 0.3, 0.5, 0.7, 0.99, 0.999, 0.123456789, 1e-9, 1.0)
+    q = (0.0, 0.1, 14 / 15, 2 / 3, 0.3, 0.5, 0.7, 0.99, 0.999, 0.123456789, 1e-9, 1.0)
     found = np.asarray(jax.jit(lambda count: ranks(q, count))(counter_of(counts)))
     for number, places in zip(q, found, strict=True):
-        assert places.tolist() == [max(int(Fraction(repr(number)) * (n - 1)), 0) for n in counts], number
+        assert places.tolist() == [max(int(meant(number) * (n - 1)), 0) for n in counts], number
+
+
+def test_a_float_stands_for_the_fraction_that_was_meant():
+    rng = np.random.default_rng(3)
+    for above, below in zip(
+        rng.integers(0, 1000, 300).tolist(), rng.integers(1000, 10**6, 300).tolist(), strict=True
+    ):
+        assert meant(above / below) == Fraction(above, below)
+    for text in ("0.1", "0.999", "0.123456789", "1e-09", "0.4999999999", "5e-324"):
+        assert meant(float(text)) == Fraction(text)
 
 
 def test_comparisons_and_differences_of_two_limbs():

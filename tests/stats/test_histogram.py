@@ -40,7 +40,7 @@ def data() -> np.ndarray:
 def test_bins_that_are_found_are_those_of_numpy(data, bins):
     found = accumulate(histogram(bins), data, 4096)
     for channel, x in enumerate(data.T):
-        edge = found["edge"][:, channel].astype(np.float64)
+        edge = found["edges"][:, channel].astype(np.float64)
         count, _ = np.histogram(x, edge)
         assert found["count"][:, channel].tolist() == count.tolist()
         wanted = np.histogram_bin_edges(x.astype(np.float64), bins)
@@ -62,7 +62,7 @@ def test_a_range_has_the_bins_of_numpy_and_counts_what_lies_outside(data):
     found = accumulate(histogram(32, range=(-2.0, 2.0)), x, len(x) // 4)
     assert found["count"][:, 0].tolist() == np.histogram(x, 32, range=(-2, 2))[0].tolist()
     assert found["below"] == (x < -2).sum() and found["above"] == (x > 2).sum()
-    assert found["edge"].tolist() == np.linspace(-2, 2, 33, dtype=np.float32).tolist()
+    assert found["edges"].tolist() == np.linspace(-2, 2, 33, dtype=np.float32).tolist()
 
 
 def test_one_value_too_large_for_bins_of_its_own_is_still_counted():
@@ -85,7 +85,7 @@ def test_half_precision_counts_as_what_it_is():
 
 def test_points_that_are_scalars_and_edges_in_a_list_work():
     found = accumulate(histogram(2), np.float32([0, 1, 2, 2]), 2)
-    assert found["count"].tolist() == [1, 3] and found["edge"].tolist() == [0, 1, 2]
+    assert found["count"].tolist() == [1, 3] and found["edges"].tolist() == [0, 1, 2]
     assert histogram([0.0, 1.0]) is histogram((0.0, 1.0)) and histogram(3) is not histogram(4)
 
 

@@ -38,7 +38,7 @@ def histogram_of(edges_of):
             "count": count.reshape(-1, *shape),
             "below": below.reshape(shape),
             "above": above.reshape(shape),
-            "edge": edges.astype(np.float32),
+            "edges": edges.astype(np.float32),
         }
 
     return reference
@@ -133,7 +133,6 @@ def overlap_of(quantile: float):
 
 RATIOS = {name: 16 * UNIT for name in ("iou", "chance", "ceiling", "active_share", "object_share")}
 LOOSE = {"normalised": 1e-4}  # 2^-19 / (ceiling - chance), which is at least 0.02 here
-WHOLE = {"edge": 0.0}
 SKETCH = {"value": 4 * UNIT, "floor": 0.0}
 
 
