@@ -18,6 +18,7 @@ from pwact.core.accumulator import Accumulator
 from pwact.core.backend import compiler_options
 from pwact.core.memory import described
 from pwact.core.results import to_tree
+from pwact.core.sweep import mesh
 from pwact.core.sweep.loop import Run
 from pwact.core.sweep.request import accumulators, image_count, images_of, known_sites, seconds
 from pwact.core.sweep.resume import Saver
@@ -35,6 +36,7 @@ def sweep(
     preprocess: Callable[[jax.Array], jax.Array] | None = None,
     logits: Callable[[Any], jax.Array] | None = None,
     gradient_of: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None,
+    devices: Sequence[jax.Device] | None = None,
     batch_size: int = 256,
     micro_batch: int | Literal["fastest"] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -64,9 +66,13 @@ def sweep(
         gradient_of: (logits, label, prediction) -> one number an image, [batch], such as the label's logit;
             its gradient at every site is what `of_gradient(...)` is a statistic of. Computed only for these.
         batch_size: images read and sent at once; more than there are is fine.
-        micro_batch: images computed on at once. None: from the size of activations and cache, the same
-            on every call; "fastest": tried on the first images, which may differ from call to call and
-            with it the last bits of sums. What was used is in the attributes.
+        devices: that share the images of each load; all of this process if None. Each has a copy of the
+            model and states of its own, which are merged after each reading of the dataset; a state above
+            256 MiB whose channels are on their own is dealt out by channel instead. How many there are may
+            change the last bits of sums, never a count, an index or an order statistic.
+        micro_batch: images that a device computes on at once. None: from the size of activations and
+            cache, the same on every call; "fastest": tried on the first images, which may differ from call
+            to call and with it the last bits of sums. What was used is in the attributes.
         progress: called with (images done, images in all) at the beginning and after each load; a
             statistic that reads the dataset twice makes that twice the images.
         state: a file to keep the place of the sweep in, so that the same call goes on after whatever ended
@@ -105,14 +111,16 @@ def sweep(
     """
     statistics, images = accumulators(statistics), images_of(dataset)
     asked = nodes(known_sites(probe, sites), statistics)
-    task = Task(probe, asked, preprocess, logits, gradient_of)
+    task = Task(probe, asked, preprocess, logits, gradient_of, mesh.usable(devices))
     batch_size = min(image_count("batch_size", batch_size), images)
     if micro_batch not in (None, "fastest"):
         micro_batch = image_count("micro_batch", micro_batch)
     provenance.check_finite_variables(variables)
     with contextlib.nullcontext() if state is None else StateFile(state) as file:
         saver = None if file is None else Saver(file, seconds("save_every", save_every))
-        run = Run(task, jax.device_put(variables), dataset, batch_size, micro_batch, progress, saver)
+        run = Run(
+            task, mesh.everywhere(variables, task.devices), dataset, batch_size, micro_batch, progress, saver
+        )
         try:
             results = run.results()
             if keep_state:
@@ -137,6 +145,7 @@ def sweep(
                 **({} if gradient_of is None else {"gradient_of": described(gradient_of)}),
                 "images": images,
                 "passes": task.passes,
+                "devices": json.dumps([str(device) for device in task.devices]),
                 "batch_size": batch_size,
                 "micro_batch": place.micro_batch,
                 "compiler_options": json.dumps(compiler_options()),

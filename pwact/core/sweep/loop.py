@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from pwact.core.accumulator import Result
-from pwact.core.counter import Counter
 from pwact.core.sweep import loads, planner, program, resume
 from pwact.core.sweep.audit import Audit
 from pwact.core.sweep.faults import blame, refuse_overflow
@@ -154,7 +153,7 @@ class Run:
                     self._settle()
                     self.keep()
         self._settle()
-        return self._now.carry[0]
+        return compiled.joined(self._now.carry)
 
     def _ran(self, compiled: program.Program, batch: Batch, number: np.int32) -> dict[str, Any]:
         carry, faults = compiled.run(self._now.carry, self._variables, batch, number)
@@ -163,14 +162,15 @@ class Run:
     def _end_of_pass(self, number: int, states: program.States) -> None:
         """Results of the statistics that are complete, and the states that the others go on with."""
         place, audit, carry, _ = self._now
-        order = audit.finish(self._dataset, int(np.asarray(carry[1])))
+        order = audit.finish(self._dataset, int(np.asarray(carry[1]).sum()))
         ended, further = self._task.ending_on(number), self._task.on_pass(number + 1)
         found = {node: dict(result) for node, result in place.found.items()}
         for node, result in program.results(ended, states).items():
             found[node] = found.get(node, {}) | result
         after = None
         if further.nodes:
-            after = (program.advance(further, program.only(further, states)), Counter.zeros())
+            going_on = program.advance(further, program.only(further, states))
+            after = self._program(further).begun(going_on)
         place = dataclasses.replace(place, number=number + 1, images=0, found=found, order=order)
         self._now = _Now(place, Audit(), after, False)
 
@@ -230,7 +230,7 @@ class Run:
         """Counted so far, all readings together."""
         place, _, carry, _ = self._now
         return place.number * len(self._dataset) + (
-            place.images if carry is None else int(np.asarray(carry[1]))
+            place.images if carry is None else int(np.asarray(carry[1]).sum())
         )
 
     def _seconds(self) -> float:

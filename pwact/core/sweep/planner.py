@@ -36,7 +36,8 @@ def micro_batch(
         return min(wish, batch_size)
     specs = shapes(task, variables, load).sites.values()
     sizes = [math.prod(spec.shape) * spec.dtype.itemsize for spec in specs]
-    candidates = micro_batches(sum(sizes), max(sizes), batch_size)
+    share = -(-batch_size // len(task.devices))
+    candidates = micro_batches(sum(sizes), max(sizes), share)
     if wish is None:
         return candidates[0]
 

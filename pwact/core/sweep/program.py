@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from pwact.core import backend
@@ -15,6 +16,7 @@ from pwact.core.accumulator import Result, State
 from pwact.core.blocks import any_not_finite
 from pwact.core.counter import Counter
 from pwact.core.memory import remembered
+from pwact.core.sweep.mesh import Layout, layout
 from pwact.core.sweep.task import Look, Shapes, Task, shapes, spec_of, task_key
 from pwact.types import Batch
 
@@ -28,12 +30,16 @@ class Program(NamedTuple):
     Args:
         init: () -> the states before the first image, and the count of images.
         run: (states and count, variables, load in micro-batches, how many of them) -> the same, faults.
+        joined: states and count -> the states of all devices together.
+        begun: the states that a reading begins with -> states and count.
         micro_batches: that a full load holds.
         text: sha256 of what `init` and `run` were compiled from.
     """
 
     init: Callable[[], tuple[States, Counter]]
     run: Callable[[tuple[States, Counter], Any, Batch, Any], tuple[tuple[States, Counter], jax.Array]]
+    joined: Callable[[tuple[States, Counter]], States]
+    begun: Callable[[States], tuple[States, Counter]]
     micro_batches: int
     text: str
 
@@ -48,17 +54,17 @@ def compiled(task: Task, micro_batch: int, variables: Any, load: Batch, batch_si
         load: one load of images on the host, for shapes and dtypes.
         batch_size: images of a full load.
     """
-    shape = (-(-batch_size // micro_batch), micro_batch)
+    shape = _shape(task, micro_batch, batch_size)
 
     def compile_it() -> Program:
-        return _compile(_lower(task, shape, variables, load))
+        return _compile(task, _lower(task, shape, variables, load))
 
     return remembered(task.probe, ("program", shape, task_key(task, variables, load)), compile_it)
 
 
 def text(task: Task, micro_batch: int, variables: Any, load: Batch, batch_size: int) -> str:
     """The `text` of the program that `compiled` would return; nothing is compiled."""
-    return _lower(task, (-(-batch_size // micro_batch), micro_batch), variables, load).text
+    return _lower(task, _shape(task, micro_batch, batch_size), variables, load).text
 
 
 def text_of_ends(task: Task, variables: Any, load: Batch) -> str:
@@ -112,11 +118,18 @@ def values(task: Task, used: frozenset[str], look: Look) -> list[jax.Array]:
 class _Lowered(NamedTuple):
     init: Any
     run: Any
+    where: Layout
     micro_batches: int
 
     @property
     def text(self) -> str:
         return _sha256(self.init, self.run)
+
+
+def _shape(task: Task, micro_batch: int, batch_size: int) -> tuple[int, int]:
+    """(micro-batches of a full load, as many on every device; images of each)."""
+    each = -(-batch_size // (micro_batch * len(task.devices)))
+    return each * len(task.devices), micro_batch
 
 
 def _sha256(*lowered: Any) -> str:
@@ -140,8 +153,8 @@ def _lowered_for(task: Task, states: States, what: str) -> Any:
 
 
 def _spec_key(tree: Any) -> tuple[Any, ...]:
-    leaves, structure = jax.tree.flatten(jax.tree.map(spec_of, tree))
-    return structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple((leaf.shape, leaf.dtype, getattr(leaf, "sharding", None)) for leaf in leaves)
 
 
 def _init(task: Task, known: Shapes) -> States:
@@ -150,42 +163,59 @@ def _init(task: Task, known: Shapes) -> States:
     }
 
 
-def _compile(lowered: _Lowered) -> Program:
+def _compile(task: Task, lowered: _Lowered) -> Program:
+    where, run = lowered.where, backend.compiled(lowered.run)
+
+    def dealt(carry: Any, variables: Any, load: Batch, number: Any) -> Any:
+        return run(carry, variables, where.deal(load), np.int32(-(-int(number) // where.devices)))
+
+    def joined(carry: Any) -> States:
+        return carry[0] if where.devices == 1 else join(carry[0])
+
+    def begun(states: States) -> Any:
+        return (states, Counter.zeros()) if where.devices == 1 else begin(states)
+
+    nodes = task.nodes  # and not the task, which would keep the probe alive
+    join = jax.jit(lambda states: where.joined(nodes, states))
+    begin = jax.jit(lambda states: where.spread(nodes, (states, Counter.zeros())), out_shardings=where.carry)
     return Program(
-        backend.compiled(lowered.init), backend.compiled(lowered.run), lowered.micro_batches, lowered.text
+        *(backend.compiled(lowered.init), dealt, joined, begun, lowered.micro_batches, lowered.text)
     )
 
 
 def _lower(task: Task, shape: tuple[int, int], variables: Any, load: Batch) -> _Lowered:
     known = shapes(task, variables, load)
+    where = layout(task, known)
     micro_batches, _ = shape
 
     def init() -> tuple[States, Counter]:
-        return _init(task, known), Counter.zeros()
+        return where.spread(task.nodes, (_init(task, known), Counter.zeros()))
 
     def step(number: jax.Array, carry: Any, variables: Any, load: Batch) -> Any:
         (states, images), faults = carry
         now = jax.tree.map(lambda array: lax.dynamic_index_in_dim(array, number, keepdims=False), load)
         look = task.look(variables, now.image, now.label, "gradient" in known.used)
-        seen = {node.name: look.observation(node, now) for node in task.nodes}
         states = {
-            node.name: {
-                name: acc.update(states[node.name][name], seen[node.name]) for name, acc in node.statistics
-            }
+            node.name: where.updated(node, states[node.name], look.observation(node, now))
             for node in task.nodes
         }
         fault = jnp.stack([any_not_finite(value, now.valid) for value in values(task, known.used, look)])
         return (states, images.add(now.valid.sum(dtype=jnp.uint32))), faults.at[number].set(fault)
 
     def run(state: Any, variables: Any, load: Batch, number: jax.Array) -> Any:
-        faults = jnp.zeros((micro_batches, len(places(task, known.used))), bool)
+        faults = jnp.zeros((len(load.label), len(places(task, known.used))), bool)
         return lax.fori_loop(0, number, lambda at, carry: step(at, carry, variables, load), (state, faults))
 
     batch = jax.tree.map(lambda array: jax.ShapeDtypeStruct((*shape, *array.shape[1:]), array.dtype), load)
-    arguments = (jax.eval_shape(init), jax.tree.map(spec_of, variables), batch)
-    jitted = jax.jit(run, donate_argnums=0, compiler_options=backend.compiler_options())
+    jitted = jax.jit(
+        where.shared(task.nodes, run, micro_batches),
+        donate_argnums=0,
+        compiler_options=backend.compiler_options(),
+    )
+    number = jax.ShapeDtypeStruct((), jnp.int32)
     return _Lowered(
-        jax.jit(init).lower(),
-        jitted.lower(*arguments, jax.ShapeDtypeStruct((), jnp.int32)),
+        jax.jit(init, out_shardings=where.carry).lower(),
+        jitted.lower(*where.specs(jax.eval_shape(init), jax.tree.map(spec_of, variables), batch), number),
+        where,
         micro_batches,
     )

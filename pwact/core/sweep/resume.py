@@ -169,6 +169,7 @@ def identity(task: Task, variables: Any, dataset: Any, batch_size: int, micro_ba
         "images": f"{len(dataset)} {dataset.index_hash}",
         "labels": provenance.index_hash(dataset.labels),
         "variables": provenance.variables_hash(variables),
+        "devices": str(len(task.devices)),
         "batch_size": str(batch_size),
         "micro_batch": str(micro_batch),
         "names": json.dumps([[node.name, [name for name, _ in node.statistics]] for node in task.nodes]),

@@ -35,6 +35,7 @@ class Task(NamedTuple):
         preprocess: stored image -> what the model sees.
         logits: model's outputs -> logits.
         gradient_of: logits, label, prediction -> one number an image.
+        devices: that share the images of every load.
     """
 
     probe: Any
@@ -42,6 +43,7 @@ class Task(NamedTuple):
     preprocess: Callable[[jax.Array], jax.Array] | None
     logits: Callable[[Any], jax.Array] | None
     gradient_of: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None
+    devices: tuple[jax.Device, ...]
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -200,7 +202,7 @@ def task_key(task: Task, variables: Any, load: Batch) -> Hashable:
     leaves, tree = jax.tree.flatten(jax.tree.map(spec_of, variables))
     functions = (task.preprocess, task.logits, task.gradient_of)
     return (
-        *(task.nodes, *map(function_key, functions)),
+        *(task.nodes, task.devices, *map(function_key, functions)),
         *(tree, tuple((leaf.shape, leaf.dtype, leaf.weak_type) for leaf in leaves)),
         tuple(None if array is None else (array.shape[1:], array.dtype) for array in load),
     )
