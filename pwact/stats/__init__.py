@@ -17,10 +17,13 @@ from pwact.stats.firing import firing
 from pwact.stats.gradients import gradient_times_activation, of_gradient
 from pwact.stats.histogram import histogram
 from pwact.stats.hsic import hsic
+from pwact.stats.lifetime_sparsity import lifetime_sparsity
 from pwact.stats.moments import moments
 from pwact.stats.mutual_information import mutual_information
 from pwact.stats.overlap import overlap
 from pwact.stats.pca import pca
+from pwact.stats.population_gini import population_gini
+from pwact.stats.population_sparsity import population_sparsity
 from pwact.stats.quantiles import quantiles
 from pwact.stats.selectivity import selectivity
 from pwact.stats.top_k import top_k
@@ -43,6 +46,7 @@ __all__ = [
     "gradient_times_activation",
     "histogram",
     "hsic",
+    "lifetime_sparsity",
     "moments",
     "mutual_information",
     "named",
@@ -51,6 +55,8 @@ __all__ = [
     "overlap",
     "pca",
     "per_channel",
+    "population_gini",
+    "population_sparsity",
     "quantiles",
     "selectivity",
     "top_k",

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from pwact.stats import bottom_k, by_class, density, moments, per_channel, top_k
+from pwact.stats import (
+    bottom_k,
+    by_class,
+    density,
+    lifetime_sparsity,
+    moments,
+    per_channel,
+    population_gini,
+    population_sparsity,
+    top_k,
+)
 
 from ..contract import CLASSES, Contract, Data, Reference, for_each_class, pooled
 from .foundation import moments_of, top_3_of
@@ -13,6 +25,8 @@ UNIT = 2.0**-24
 SHAPE = {"skewness": 8 * 40 * UNIT * 9, "kurtosis": 16 * 40 * UNIT}
 """As `moments` states it for at most 16 updates and merges of 4 rows; the mean of |z|^3 of n samples is at
 most sqrt(n), and there are 66 at most."""
+
+LIFETIME = dict.fromkeys(("treves_rolls", "hoyer"), (2 * 40 + 16) * UNIT)
 
 
 def four_moments_of(data: Data) -> dict[str, np.ndarray]:
@@ -49,7 +63,83 @@ def density_of(data: Data) -> dict[str, np.ndarray]:
     return {"count": np.asarray(len(share)), "mean": share.mean(), "variance": share.var()}
 
 
+def lifetime_of(data: Data) -> dict[str, np.ndarray]:
+    n, size = len(data.x), np.abs(data.x.astype(np.float64))
+    result = {"count": np.asarray(n)}
+    if n < 2:
+        nothing = np.full(data.x.shape[1:], np.nan)
+        return result | {"treves_rolls": nothing, "hoyer": nothing}
+    spread = np.where(size.max(0) > size.min(0), size.var(0), 0)
+    with np.errstate(invalid="ignore"):
+        ratio = np.where(size.any(0), spread / size.mean(0) ** 2, np.nan)
+    apart = ratio / (1 + ratio)
+    return result | {
+        "treves_rolls": apart / (1 - 1 / n),
+        "hoyer": apart / (1 + np.sqrt(1 - apart)) / (1 - 1 / np.sqrt(n)),
+    }
+
+
+def population_of(measures: dict[str, Callable[[np.ndarray], float]]) -> Reference:
+    def moments_of_measures(data: Data) -> dict[str, np.ndarray]:
+        rows = np.abs(data.x.astype(np.float64)).reshape(len(data.x), int(np.prod(data.x.shape[1:])))
+        active = rows[rows.any(1)]
+        result = {"count": np.asarray(len(active)), "silent": np.asarray(len(rows) - len(active))}
+        for name, measure in measures.items():
+            each = np.array([measure(row) for row in active]) if len(active) else np.array([np.nan])
+            result |= {f"{name}.mean": np.asarray(each.mean()), f"{name}.variance": np.asarray(each.var())}
+        return result
+
+    return moments_of_measures
+
+
+def treves_rolls(row: np.ndarray) -> float:
+    return (1 - row.mean() ** 2 / (row**2).mean()) / (1 - 1 / len(row))
+
+
+def hoyer(row: np.ndarray) -> float:
+    return (np.sqrt(len(row)) - row.sum() / np.sqrt((row**2).sum())) / (np.sqrt(len(row)) - 1)
+
+
+def gini(row: np.ndarray) -> float:
+    """Half the mean difference of any two, over the mean."""
+    return np.abs(row[:, None] - row).mean() / 2 / row.mean()
+
+
+POPULATION = population_of({"treves_rolls": treves_rolls, "hoyer": hoyer})
+OF_MEASURES = dict.fromkeys(
+    ("treves_rolls.mean", "hoyer.mean", "gini.mean"), (4 * 20 + 40) * UNIT
+) | dict.fromkeys(("treves_rolls.variance", "hoyer.variance", "gini.variance"), 2 * (4 * 20 + 40) * UNIT)
+"""Absolute, for maps of 2 rows, 3 columns and 2 channels, and measures from 0 to 1."""
+
 CONTRACTS = {
+    "lifetime_sparsity": Contract("lifetime_sparsity", lifetime_sparsity, lifetime_of, tolerance=LIFETIME),
+    "by_class(lifetime_sparsity)": Contract(
+        "lifetime_sparsity",
+        lambda: by_class(lifetime_sparsity(), CLASSES),
+        for_each_class(lifetime_of),
+        tolerance=LIFETIME,
+    ),
+    "population_sparsity": Contract(
+        "population_sparsity", population_sparsity, POPULATION, absolute=OF_MEASURES
+    ),
+    "by_class(population_sparsity)": Contract(
+        "population_sparsity",
+        lambda: by_class(population_sparsity(), CLASSES),
+        for_each_class(POPULATION),
+        absolute=OF_MEASURES,
+    ),
+    "per_channel(population_sparsity)": Contract(
+        "population_sparsity",
+        lambda: per_channel(population_sparsity()),
+        pooled(POPULATION),
+        absolute=OF_MEASURES,
+    ),
+    "by_class(population_gini)": Contract(
+        "population_gini",
+        lambda: by_class(population_gini(), CLASSES),
+        for_each_class(population_of({"gini": gini})),
+        absolute=OF_MEASURES,
+    ),
     "density": Contract("density", lambda: density(0.5), density_of),
     "by_class(density)": Contract(
         "density", lambda: by_class(density(threshold=0.5), CLASSES), for_each_class(density_of)
