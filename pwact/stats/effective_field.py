@@ -93,7 +93,8 @@ def effective_receptive_field(
         )
     statistics = {"power": of_gradient(on(_power, moments()))}
     results: dict[str, Result] = {}
-    attrs, seconds = {}, 0.0
+    attrs: dict[str, Any] = {}
+    seconds = 0.0
     for name in known_sites(probe, sites):
         model = _middle(probe, name)
         if variables is None:  # a function of the image alone
@@ -114,7 +115,7 @@ def effective_receptive_field(
         power = tree["input"].to_dataset()["power.mean"].values[..., 0]
         results[name] = _described(power, probe.sites[name].receptive_field)
         seconds += tree.attrs["seconds"]
-        attrs = dict(tree.attrs)
+        attrs = {str(key): value for key, value in tree.attrs.items()}
     attrs |= {"sites": json.dumps(list(results)), "statistics": json.dumps(["effective_receptive_field"])}
     return to_tree(results, {**attrs, "seconds": round(seconds, 3)})
 
