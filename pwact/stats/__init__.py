@@ -17,6 +17,7 @@ from pwact.stats.firing import firing
 from pwact.stats.gradients import gradient_times_activation, of_gradient
 from pwact.stats.histogram import histogram
 from pwact.stats.hsic import hsic
+from pwact.stats.lifetime_gini import lifetime_gini
 from pwact.stats.lifetime_sparsity import lifetime_sparsity
 from pwact.stats.moments import moments
 from pwact.stats.mutual_information import mutual_information
@@ -46,6 +47,7 @@ __all__ = [
     "gradient_times_activation",
     "histogram",
     "hsic",
+    "lifetime_gini",
     "lifetime_sparsity",
     "moments",
     "mutual_information",

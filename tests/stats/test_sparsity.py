@@ -13,6 +13,7 @@ from pwact.stats import (
     bottom_k,
     density,
     firing,
+    lifetime_gini,
     lifetime_sparsity,
     moments,
     per_channel,
@@ -21,6 +22,7 @@ from pwact.stats import (
     top_k,
 )
 
+from . import passes
 from .test_moments import UNIT, accumulate
 
 
@@ -61,6 +63,35 @@ def test_lifetime_sparsity_of_100_000_images(life):
     # The formulas themselves lose digits where nothing is sparse: 1e-16 over the result.
     np.testing.assert_allclose(found["treves_rolls"], treves_rolls(x, 0), rtol=bound, atol=1e-15)
     np.testing.assert_allclose(found["hoyer"], hoyer(x, 0), rtol=bound, atol=1e-15)
+
+
+@pytest.mark.parametrize("life", LIVES)
+def test_the_interval_of_the_lifetime_gini_holds_it_for_100_000_images(life):
+    images = 102_400
+    x = LIVES[life](np.random.default_rng(3), images).astype(np.float32)[:, None]
+    found = passes.accumulate(lifetime_gini(), x, 64)
+    assert found["count"] == images
+    assert np.abs(found["gini"] - gini(x.T)) <= found["gini_error"] + 2e-5
+    assert found["gini_error"] < {"offset": 0.03, "heavy": 0.08}.get(life, 3e-3)
+
+
+def test_the_interval_holds_where_values_span_a_hundred_octaves_or_lie_at_an_edge():
+    rng = np.random.default_rng(4)
+    x = np.stack(
+        [
+            np.exp(40 * rng.normal(size=4096).clip(-2, 2)),
+            np.where(rng.random(4096) < 0.01, 1.0, 1e-5),
+            rng.choice([1.0, 1.25, 2.0], 4096),
+            rng.choice([1.0, np.nextafter(np.float32(1.25), np.float32(0))], 4096),
+            3.4e38 * rng.random(4096),
+            rng.choice([0.0, 1e-39], 4096),
+        ],
+        1,
+    ).astype(np.float32)
+    found = passes.accumulate(lifetime_gini(), x, 512)
+    exact = gini(x.T[:5])
+    assert (np.abs(found["gini"][:5] - exact) <= found["gini_error"][:5] + 2e-5).all()
+    assert np.isnan(found["gini"][5]) and np.isnan(found["gini_error"][5])
 
 
 def test_who_is_never_active_has_no_lifetime_sparsity():
@@ -140,6 +171,7 @@ def test_what_a_sweep_finds_is_what_numpy_finds_in_the_captures():
         "lifetime": lifetime_sparsity(),
         "population": population_sparsity(),
         "gini": population_gini(),
+        "life": lifetime_gini(),
     }
     found = pwact.sweep(probe, probe.variables, data, statistics, sites=[site])[site]
     x = np.asarray(probe.run(probe.variables, images, sites=[site])[1][site])
@@ -160,5 +192,7 @@ def test_what_a_sweep_finds_is_what_numpy_finds_in_the_captures():
         treves_rolls(x[:, alive], 0),
         rtol=1e-4,
     )
+    away = np.abs(found["life.gini"].values[alive] - gini(x[:, alive].T))
+    assert (away <= found["life.gini_error"].values[alive] + 1e-4).all()
     np.testing.assert_allclose(found["population.hoyer.mean"], hoyer(rows, 1).mean(), rtol=1e-5)
     np.testing.assert_allclose(found["gini.gini.mean"], gini(rows).mean(), rtol=1e-5)

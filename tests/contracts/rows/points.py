@@ -10,6 +10,7 @@ from pwact.stats import (
     bottom_k,
     by_class,
     density,
+    lifetime_gini,
     lifetime_sparsity,
     moments,
     per_channel,
@@ -105,6 +106,34 @@ def gini(row: np.ndarray) -> float:
     return np.abs(row[:, None] - row).mean() / 2 / row.mean()
 
 
+def grouped_gini(values: np.ndarray) -> tuple[float, float]:
+    """The Gini index of values that are known by their bin's mean, and what lies within the bins."""
+    size = np.abs(values.astype(np.float64))
+    if not size.any():
+        return np.nan, np.nan
+    mantissa, exponent = np.frexp(np.where(size > 0, size, 1))
+    number = 4 * exponent + np.floor(8 * mantissa - 4).astype(int)
+    within, known = 0.0, size.copy()
+    for bin in np.unique(number[size > 0]):
+        chosen = (number == bin) & (size > 0)
+        low = 2.0 ** (bin // 4 - 1) * (1 + bin % 4 / 4)
+        width, mean = 2.0 ** (bin // 4 - 3), size[chosen].mean()
+        known[chosen] = mean
+        within += chosen.mean() ** 2 * (mean - low) * (low + width - mean) / width / size.mean()
+    return gini(known) + within / 2, within / 2
+
+
+def lifetime_gini_of(data: Data) -> dict[str, np.ndarray]:
+    result = np.full((2, *data.x.shape[1:]), np.nan)
+    if len(data.x):
+        for place in np.ndindex(data.x.shape[1:]):
+            result[:, *place] = grouped_gini(data.x[:, *place])
+    return {"count": np.asarray(len(data.x)), "gini": result[0], "gini_error": result[1]}
+
+
+WITHIN = {"gini": 2e-5, "gini_error": 2e-5}
+"""Of values that are 0 or within 16 octaves of the largest."""
+
 POPULATION = population_of({"treves_rolls": treves_rolls, "hoyer": hoyer})
 OF_MEASURES = dict.fromkeys(
     ("treves_rolls.mean", "hoyer.mean", "gini.mean"), (4 * 20 + 40) * UNIT
@@ -112,6 +141,27 @@ OF_MEASURES = dict.fromkeys(
 """Absolute, for maps of 2 rows, 3 columns and 2 channels, and measures from 0 to 1."""
 
 CONTRACTS = {
+    "lifetime_gini": Contract(
+        "lifetime_gini",
+        lifetime_gini,
+        lifetime_gini_of,
+        absolute=WITHIN,
+        values=("ties", "offset", "constant"),
+    ),
+    "by_class(lifetime_gini)": Contract(
+        "lifetime_gini",
+        lambda: by_class(lifetime_gini(), CLASSES),
+        for_each_class(lifetime_gini_of),
+        absolute=WITHIN,
+        values=("ties", "offset", "constant"),
+    ),
+    "per_channel(lifetime_gini)": Contract(
+        "lifetime_gini",
+        lambda: per_channel(lifetime_gini()),
+        pooled(lifetime_gini_of),
+        absolute=WITHIN,
+        values=("ties", "offset", "constant"),
+    ),
     "lifetime_sparsity": Contract("lifetime_sparsity", lifetime_sparsity, lifetime_of, tolerance=LIFETIME),
     "by_class(lifetime_sparsity)": Contract(
         "lifetime_sparsity",
