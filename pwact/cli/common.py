@@ -8,6 +8,7 @@ import pathlib
 import re
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from pwact.errors import PwactError
 
 console = Console(highlight=False, soft_wrap=True)
+
+OPTIONS = {
+    "pass overwrite=True": "say --overwrite",
+    "resume=True": "--resume",
+    "make the same call again": "run the same command again",
+    "remove the state file": "say --fresh",
+    "pass gradient_of= to the sweep": "say --gradient-of label, or prediction",
+}
+"""What Python's users are told to do, and what is the same on the command line."""
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
@@ -36,8 +46,8 @@ def leave_at_once(message: str, code: int) -> NoReturn:
 
 
 def _say(message: str) -> None:
-    for keyword, option in (("pass overwrite=True", "say --overwrite"), ("resume=True", "--resume")):
-        message = message.replace(keyword, option)
+    for words, option in OPTIONS.items():
+        message = message.replace(words, option)
     print(f"pwact: {message}", file=sys.stderr)
 
 
@@ -99,6 +109,30 @@ def refuse_existing(path: pathlib.Path, overwrite: bool) -> None:
         raise PwactError(
             "an output that does not exist yet", f"{path}", "choose another --out or say --overwrite"
         )
+
+
+@contextlib.contextmanager
+def folder_of(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The folder of a file that is to be written: made if it is not there, and unmade if it stays empty.
+
+    Raises:
+        PwactError: `path` is a folder itself, or its own cannot be written.
+    """
+    if path.is_dir():
+        raise PwactError("a file to write", f"the folder {path}", "name a file in it")
+    missing = [folder for folder in path.parents if not folder.exists()]
+    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            do = "make room, or choose a folder that is yours"
+            raise PwactError(f"to write {path}", error.strerror or str(error), do) from error
+        yield path.parent
+    finally:
+        with contextlib.suppress(OSError):
+            for folder in missing:
+                folder.rmdir()
 
 
 class Stages:
