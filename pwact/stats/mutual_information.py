@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from pwact.core.accumulator import Accumulator, Named, Result, per_image, point_dims
+from pwact.core.accumulator import Accumulator, Named, Result, point_dims
 from pwact.core.combinators import by_class
 from pwact.core.counter import Counter
 from pwact.core.memory import memoized
@@ -62,24 +62,25 @@ def mutual_information(num_classes: int, *, threshold: float = 0.0) -> Accumulat
 
     def finalize(state: FiringState) -> Result:
         dims = point_dims(state.fired.ndim - 1)
-        in_class = Counter(
-            *(per_image(limb, state.fired.low) for limb in (state.images.high, state.images.low))
-        )
-        silent = _minus(in_class, state.fired)
-        images, fires, quiet = _sum(in_class), _sum(state.fired), _sum(silent)
+        images, fires = _sum(state.images), _sum(state.fired)
+        quiet = _minus(images, fires)
         n = jnp.maximum(images.to_float(), 1)
-        p_class = in_class.to_float() / n[None]
-        nats = jnp.zeros(state.fired.shape[1:])
-        for pairs, either in ((state.fired, fires), (silent, quiet)):
-            nats += _terms(pairs.to_float() / n[None], p_class * (either.to_float() / n)[None]).sum(0)
-        states = _some(fires).astype(jnp.int32) + _some(quiet)
-        pairs_that_occur = (_some(state.fired).astype(jnp.int32) + _some(silent)).sum(0)
-        excess = states + _some(in_class).sum(0) - pairs_that_occur - 1
-        nothing = ~_some(images)
+
+        def one_class(carry: tuple[Array, Array], own: FiringState) -> tuple[tuple[Array, Array], None]:
+            nats, pairs = carry
+            for both, either in ((own.fired, fires), (_minus(own.images, own.fired), quiet)):
+                expected = own.images.to_float() / n * (either.to_float() / n)
+                nats, pairs = nats + _terms(both.to_float() / n, expected), pairs + _some(both)
+            return (nats, pairs), None
+
+        nothing = jnp.zeros(fires.shape), jnp.zeros(fires.shape, jnp.int32)
+        (nats, pairs), _ = lax.scan(one_class, nothing, state)
+        occur = _some(fires).astype(jnp.int32) + _some(quiet) + _some(state.images).sum()
+        corrected = nats + (occur - pairs - 1) / (2 * n)
         return {
             "count": Named(state.images, ("class",)),
-            "raw": Named(jnp.where(nothing, jnp.nan, nats / math.log(2)), dims),
-            "corrected": Named(jnp.where(nothing, jnp.nan, (nats + excess / (2 * n)) / math.log(2)), dims),
+            "raw": Named(jnp.where(_some(images), nats / math.log(2), jnp.nan), dims),
+            "corrected": Named(jnp.where(_some(images), corrected / math.log(2), jnp.nan), dims),
         }
 
     return classes._replace(finalize=finalize)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float, Int32
 
-from pwact.core.accumulator import Accumulator, Named, Result, per_image, point_dims
+from pwact.core.accumulator import Accumulator, Named, Result, point_dims
 from pwact.core.combinators import by_class
 from pwact.core.memory import memoized
 from pwact.stats.moments import MomentsState, moments
@@ -30,7 +32,7 @@ def selectivity(num_classes: int) -> Accumulator:
     themselves. Let u = 2^-24, C classes, T updates of B images, and k = T + B + C. Means are subtracted in
     their two parts, so an offset costs nothing: d' is within 4 k u (1 + |d'|), eta_squared within
     4 k u (eta_squared + sqrt(eta_squared)), plus what rounding the data to float32 costs. The index is
-    within 8 u + 2 k u s / mu_max, s being the largest standard deviation of a class. Class means closer
+    within (8 + C) u + 2 k u s / mu_max, s being the largest standard deviation of a class. Class means closer
     than k u s + 2 u mu_max may be taken for one another in `preferred`; of equal ones it is the first.
 
     Args:
@@ -63,25 +65,44 @@ def selectivity(num_classes: int) -> Accumulator:
         (1973); eta squared after Fisher, "Statistical methods for research workers" (1925).
         Reconstructed from the formulas.
     """
-    own = moments()
-    classes = by_class(own, num_classes)
+    acc = moments()
+    classes = by_class(acc, num_classes)
 
     def finalize(state: MomentsState) -> Result:
         dims = point_dims(state.mean.ndim - 1)
-        each = jax.vmap(own.finalize)(state)
-        mean, variance = each["mean"].values, each["variance"].values
-        n = per_image(state.images.to_float(), mean)
-        several = (n > 0).sum() > 1
-        total, d_prime = _one_against_the_rest(own, state)
-        between = (n * _minus(state, jax.tree.map(lambda leaf: leaf[None], total)) ** 2).sum(0)
-        spread = between + state.squares.sum(0)
-        overflow = (jnp.isinf(mean) | jnp.isinf(variance)).any(0) | ~jnp.isfinite(spread)
-        index, preferred = _prefers(mean, n > 0)
+        present = (state.images.to_float() > 0).sum()
+        nothing = acc.init(jax.ShapeDtypeStruct(state.mean.shape[1:], state.mean.dtype))
+        zero = jnp.zeros_like(nothing.mean)
+
+        def backward(after: MomentsState, own: MomentsState) -> tuple[MomentsState, MomentsState]:
+            return acc.merge(own, after), after
+
+        def forward(carry: Any, now: Any) -> tuple[Any, Array]:
+            before, prefers, between, within, overflow = carry
+            number, own, after = now
+            n, result = own.images.to_float(), acc.finalize(own)
+            mean, variance = result["mean"].values, result["variance"].values
+            prefers = _next(prefers, number, mean, n > 0, 1 / jnp.maximum(present - 1, 1))
+            between, within = between + n * _minus(own, total) ** 2, within + own.squares
+            overflow |= jnp.isinf(mean) | jnp.isinf(variance)
+            # Taking a class off the total would lose what is small beside it.
+            d_prime = _d_prime(own, acc.merge(before, after))
+            return (acc.merge(before, own), prefers, between, within, overflow), d_prime
+
+        total, after = lax.scan(backward, nothing, state, reverse=True)
+        unknown = Preference(zero - jnp.inf, jnp.full(zero.shape, -1), zero, zero + jnp.inf)
+        numbers = jnp.arange(num_classes, dtype=jnp.int32)
+        (_, prefers, between, within, overflow), d_prime = lax.scan(
+            forward, (nothing, unknown, zero, zero, zero > 0), (numbers, state, after)
+        )
+        several, spread = present > 1, between + within
+        overflow |= ~jnp.isfinite(spread)
+        index = jnp.where(several, _index(prefers), jnp.nan)
         eta_squared = jnp.where(several & (spread > 0), between / spread, jnp.nan)
         return {
             "count": Named(state.images, ("class",)),
             "index": Named(jnp.where(overflow, jnp.inf, index), dims),
-            "preferred": Named(preferred, dims),
+            "preferred": Named(prefers.preferred, dims),
             "d_prime": Named(jnp.where(overflow[None], jnp.inf, d_prime), ("class", *dims)),
             "eta_squared": Named(jnp.where(overflow, jnp.inf, eta_squared), dims),
         }
@@ -89,39 +110,37 @@ def selectivity(num_classes: int) -> Accumulator:
     return classes._replace(finalize=finalize)
 
 
-def _prefers(mean: Float[Array, "class ..."], some: Bool[Array, "class ..."]) -> tuple[Array, Array]:
-    """The index and the preferred class, from class means and whether each class has images."""
-    classes = some.sum()
-    preferred = jnp.where(some, mean, -jnp.inf).argmax(0).astype(jnp.int32)
-    high, low = jnp.where(some, mean, -jnp.inf).max(0), jnp.where(some, mean, jnp.inf).min(0)
-    other = some & (per_image(jnp.arange(len(mean)), mean) != preferred[None])
-    # Divided before they are added: no sum can overflow.
-    rest = jnp.where(other, mean / jnp.maximum(classes - 1, 1), 0).sum(0)
-    index = jnp.maximum(high / 2 - rest / 2, 0) / (high / 2 + rest / 2)
-    index = jnp.where((classes > 1) & (low >= 0) & (high > 0), index, jnp.nan)
-    return index, jnp.where(classes > 0, preferred, -1)
+class Preference(NamedTuple):
+    """Of the classes so far: the largest mean, whose it is, the mean of the others, the least."""
+
+    high: Float[Array, "*dims"]
+    preferred: Int32[Array, "*dims"]
+    rest: Float[Array, "*dims"]
+    low: Float[Array, "*dims"]
 
 
-def _one_against_the_rest(acc: Accumulator, state: MomentsState) -> tuple[MomentsState, Array]:
-    """The moments of all classes, and d' of each class against all others.
+def _next(so_far: Preference, number: Array, mean: Array, some: Array, share: Array) -> Preference:
+    """With one class more, which has images or not; `share` is one over the number of the others."""
+    high, preferred, rest, low = so_far
+    better = some & (mean > high)
+    other = jnp.where(better, jnp.where(preferred >= 0, high, 0), jnp.where(some, mean, 0))
+    return Preference(
+        jnp.where(better, mean, high),
+        jnp.where(better, number, preferred),
+        rest + other * share,
+        jnp.where(some, jnp.minimum(low, mean), low),
+    )
 
-    The others are those before it and those after it, merged: taking a class off the total would lose
-    what is small beside it.
-    """
-    nothing = acc.init(jax.ShapeDtypeStruct(state.mean.shape[1:], state.mean.dtype))
 
-    def backward(after: MomentsState, own: MomentsState) -> tuple[MomentsState, MomentsState]:
-        return acc.merge(own, after), after
+def _index(prefers: Preference) -> Array:
+    high, rest = prefers.high / 2, prefers.rest / 2  # their sum cannot overflow
+    index = jnp.maximum(high - rest, 0) / (high + rest)
+    return jnp.where((prefers.low >= 0) & (high > 0), index, jnp.nan)
 
-    def forward(before: MomentsState, now: tuple[MomentsState, MomentsState]) -> tuple[MomentsState, Array]:
-        own, after = now
-        rest = acc.merge(before, after)
-        variance = (_variance(own) + _variance(rest)) / 2
-        d_prime = _minus(own, rest) / jnp.sqrt(variance)
-        return acc.merge(before, own), jnp.where(variance > 0, d_prime, jnp.nan)
 
-    _, after = lax.scan(backward, nothing, state, reverse=True)
-    return lax.scan(forward, nothing, (state, after))
+def _d_prime(own: MomentsState, other: MomentsState) -> Array:
+    variance = (_variance(own) + _variance(other)) / 2
+    return jnp.where(variance > 0, _minus(own, other) / jnp.sqrt(variance), jnp.nan)
 
 
 def _variance(state: MomentsState) -> Array:

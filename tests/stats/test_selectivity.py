@@ -81,7 +81,9 @@ def test_hard_data_to_the_stated_bound(kind):
     assert (
         np.abs(found["eta_squared"] - eta_squared) <= 4 * k * UNIT * (eta_squared + np.sqrt(eta_squared)) / 10
     ).all()
-    assert (np.abs(found["index"] - index) <= 8 * UNIT + 2 * k * UNIT * spread / mean.max(0)).all()
+    assert (
+        np.abs(found["index"] - index) <= (8 + CLASSES) * UNIT + 2 * k * UNIT * spread / mean.max(0)
+    ).all()
     close = mean.max(0) - k * UNIT * spread - 2 * UNIT * mean.max(0)
     assert (np.take_along_axis(mean, found["preferred"][None], 0)[0] >= close).all()
     np.testing.assert_array_equal(found["count"], np.bincount(label))
