@@ -8,20 +8,23 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from pwact.core.joint import HIGHEST, Joint, JointState, Two, add
+from pwact.core.joint import HIGHEST, Joint, JointState
 
 SMALLEST = 1e-30
 """Of a product of two sets' variances: below, its parts may be below what float32 holds."""
 
 
 class QuarticState(NamedTuple):
-    """What `Joint` keeps; of each set the sum of squared lengths; and of each pair the sums over samples of
-    |x|^2 |y|^2, of |y|^2 x and of |x|^2 y. All are measured from the means."""
+    """What `Joint` keeps; of each set the sum over samples of |x|^2; of each pair that of |x|^2 |y|^2; and of
+    each of `Quartic.leaning` that of |x|^2 y. All are measured from the means.
+
+    Their sums are plain ones: what they correct is one part in the number of samples.
+    """
 
     joint: JointState
-    lengths: tuple[Two, ...]
-    both: tuple[Two, ...]
-    leaning: tuple[tuple[Two, Two], ...]
+    lengths: tuple[Array, ...]
+    both: tuple[Array, ...]
+    leaning: tuple[Array, ...]
 
 
 class Quartic(NamedTuple):
@@ -39,17 +42,19 @@ class Quartic(NamedTuple):
 
     joint: Joint
 
+    @property
+    def leaning(self) -> tuple[tuple[int, int], ...]:
+        """Of which sets x and y the sums of |x|^2 y are kept."""
+        return tuple(dict.fromkeys(pair for x, y in self.joint.pairs for pair in ((x, y), (y, x))))
+
     def init(self, shapes: tuple[tuple[int, ...], ...], dtype: jnp.dtype) -> QuarticState:
         """Nothing seen, of sets of these shapes [..., variable]."""
-
-        def nothing(shape: tuple[int, ...]) -> Two:
-            return Two(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
-
+        length = jnp.zeros(shapes[0][:-1], dtype)
         return QuarticState(
             self.joint.init(shapes, dtype),
-            tuple(nothing(shape[:-1]) for shape in shapes),
-            tuple(nothing(shapes[x][:-1]) for x, _ in self.joint.pairs),
-            tuple((nothing(shapes[x]), nothing(shapes[y])) for x, y in self.joint.pairs),
+            (length,) * len(shapes),
+            (length,) * len(self.joint.pairs),
+            tuple(jnp.zeros(shapes[y], dtype) for _, y in self.leaning),
         )
 
     def update(
@@ -66,11 +71,11 @@ class Quartic(NamedTuple):
         lengths = [jnp.square(x).sum(-1) for x in centred]
         batch = QuarticState(
             own,
-            tuple(_one(length.sum((0, 1))) for length in lengths),
-            tuple(_one((lengths[x] * lengths[y]).sum((0, 1))) for x, y in self.joint.pairs),
+            tuple(length.sum((0, 1)) for length in lengths),
+            tuple((lengths[x] * lengths[y]).sum((0, 1)) for x, y in self.joint.pairs),
             tuple(
-                (_one(_weighted(lengths[y], centred[x])), _one(_weighted(lengths[x], centred[y])))
-                for x, y in self.joint.pairs
+                jnp.einsum("bp...,bp...i->...i", lengths[x], centred[y], precision=HIGHEST)
+                for x, y in self.leaning
             ),
         )
         return self.merge(state, batch)
@@ -85,9 +90,7 @@ class Quartic(NamedTuple):
         ]
         one = self._moved(left, [move * (n_right / n) for move in apart])
         other = self._moved(right, [move * (-n_left / n) for move in apart])
-        both = jax.tree.map(
-            lambda a, b: add(add(a, b.sum), b.rest), one, other, is_leaf=lambda leaf: isinstance(leaf, Two)
-        )
+        both = jax.tree.map(jnp.add, one, other)
         rest = jax.tree.map(
             lambda both, left, right: jnp.where(n_left == 0, right, jnp.where(n_right == 0, left, both)),
             both,
@@ -108,9 +111,9 @@ class Quartic(NamedTuple):
         values = []
         for number, (x, y) in enumerate(self.joint.pairs):
             own, other = variances[x], variances[y]
-            total = _value(state.joint.products[number]) / jnp.maximum(n, 1)
+            total = state.joint.products[number].sum / jnp.maximum(n, 1)
             scaled = total / jnp.sqrt(own)[..., None, None] / jnp.sqrt(other)[..., None, None]
-            q = _value(state.both[number]) / jnp.maximum(n, 1) / own / other
+            q = state.both[number] / jnp.maximum(n, 1) / own / other
             value = jnp.square(scaled).sum((-2, -1)) - q / (n - 2) + 1 / ((n - 1) * (n - 2))
             known = (n > 3) & (own > 0) & (other > 0) & (own * (other / SMALLEST) >= 1)
             values.append(jnp.where(known & jnp.isfinite(value), n / (n - 3) * value, jnp.nan))
@@ -119,37 +122,24 @@ class Quartic(NamedTuple):
     def variances(self, state: QuarticState) -> tuple[Array, ...]:
         """sum |x|^2 / n of each set, [...]."""
         n = jnp.maximum(state.joint.samples.to_float(), 1)
-        return tuple(_value(length) / n for length in state.lengths)
+        return tuple(length / n for length in state.lengths)
 
     def _moved(self, state: QuarticState, moves: list[Array]) -> tuple:
         """All but the joint part of a state, measured from means that are `moves` further."""
         n = state.joint.samples.to_float()
+        leaning = dict(zip(self.leaning, state.leaning, strict=True))
         far = [jnp.square(move).sum(-1) for move in moves]
-        lengths = tuple(add(length, n * square) for length, square in zip(state.lengths, far, strict=True))
-        both, leaning = [], []
-        for number, (x, y) in enumerate(self.joint.pairs):
-            s, t = moves[x], moves[y]
-            a, b = _value(state.lengths[x]), _value(state.lengths[y])
-            matrix = _value(state.joint.products[number])
-            along_x = jnp.einsum("...ij,...j->...i", matrix, t, precision=HIGHEST)
-            along_y = jnp.einsum("...ij,...i->...j", matrix, s, precision=HIGHEST)
-            to_x, to_y = state.leaning[number]
-            change = far[y] * a + far[x] * b + 4 * (s * along_x).sum(-1) + n * far[x] * far[y]
-            change -= 2 * ((s * _value(to_x)).sum(-1) + (t * _value(to_y)).sum(-1))
-            both.append(add(state.both[number], change))
-            change_x = -(b + n * far[y])[..., None] * s - 2 * along_x
-            change_y = -(a + n * far[x])[..., None] * t - 2 * along_y
-            leaning.append((add(to_x, change_x), add(to_y, change_y)))
-        return lengths, tuple(both), tuple(leaning)
-
-
-def _one(value: Array) -> Two:
-    return Two(value, jnp.zeros_like(value))
-
-
-def _value(two: Two) -> Array:
-    return two.sum + two.rest
-
-
-def _weighted(weight: Array, x: Array) -> Array:
-    return jnp.einsum("bp...,bp...i->...i", weight, x, precision=HIGHEST)
+        lengths = tuple(a + n * square for a, square in zip(state.lengths, far, strict=True))
+        both, along = [], {}
+        for (x, y), product, q in zip(self.joint.pairs, state.joint.products, state.both, strict=True):
+            (s, t), (a, b) = (moves[x], moves[y]), (state.lengths[x], state.lengths[y])
+            along[y, x] = (product.sum * t[..., None, :]).sum(-1)
+            along[x, y] = (product.sum * s[..., :, None]).sum(-2)
+            bend = (s * leaning[y, x]).sum(-1) + (t * leaning[x, y]).sum(-1)
+            q = q - 2 * bend + far[y] * a + far[x] * b + 4 * (s * along[y, x]).sum(-1)
+            both.append(q + n * far[x] * far[y])
+        leaned = tuple(
+            lean - (state.lengths[x] + n * far[x])[..., None] * moves[y] - 2 * along[x, y]
+            for (x, y), lean in leaning.items()
+        )
+        return lengths, tuple(both), leaned

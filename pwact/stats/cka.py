@@ -26,9 +26,10 @@ def cka(*, positions: str = "mean") -> Accumulator:
 
     Exact over the whole dataset: the sums are streamed, never n x n kernels nor a mean over mini-batches,
     which is another number. `cka` is biased: with n samples of p and q independent features it is near
-    sqrt(p q) / n rather than 0, where `debiased` is 0 on average; they agree where n is large. With u = 2^-24
-    and N samples an update the error of sqrt(cka) is at most about 8 N u (p q)^(1/4), and that of `debiased`
-    32 N u sqrt(p q), whatever the number of updates; in practice near sqrt(N) u of these. NumPy in
+    sqrt(p q) / n rather than 0, where `debiased` is 0 on average; they agree where n is large. With
+    u = 2^-24 and N samples an update the error of sqrt(cka) is at most about 8 N u (p q)^(1/4), and that of
+    `debiased` 32 N u sqrt(p q), whatever the number of updates; in practice near sqrt(N) u of these. For
+    "mean" N counts points, and both bounds grow by how much more points vary than means. NumPy in
     float64, with n x n kernels, is the reference.
 
     Args:

@@ -22,8 +22,8 @@ def cross_covariance(*, positions: str = "mean") -> Accumulator:
 
     One matrix product a batch. With u = 2^-24 and N samples an update, whatever the number of updates and
     offsets of channels, the error of covariance_jk is at most about 4 N u sqrt(variance x_j variance y_k),
-    and that of the correlation 8 N u; in practice both stay near sqrt(N) u of the same. NumPy
-    in float64 is the reference.
+    and that of the correlation 8 N u; in practice both stay near sqrt(N) u of the same. For "mean" N counts
+    points, and the first bound holds with the variances of points. NumPy in float64 is the reference.
 
     Args:
         positions: "mean": an image is a sample of its channels' means over positions, of any two sites;
@@ -33,8 +33,8 @@ def cross_covariance(*, positions: str = "mean") -> Accumulator:
     Returns:
         A pairwise accumulator with results `count` (int64, samples), `covariance` and `correlation`, float32
         [channel, other_channel]: the first site's, the second's; with `row` and `column` in front for "each"
-        position of maps. A channel that does not vary has correlation NaN. Nothing seen: count 0, the
-        others NaN. Too large for float32: inf.
+        position of maps. A channel that does not vary has correlation NaN (one whose means vary by their
+        rounding alone has some). Nothing seen: count 0, the others NaN. Too large for float32: inf.
 
     Raises:
         PwactError: unknown positions; (by `init`) an activation is neither a map nor a vector, or not of

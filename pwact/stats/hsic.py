@@ -26,8 +26,8 @@ def hsic(*, positions: str = "mean") -> Accumulator:
     Exact over the whole dataset: these sums are streamed, never n x n kernels nor a mean of mini-batches.
     With u = 2^-24, N samples an update and v = a / n, b / n, the sum of each site's variances, the error
     of sqrt(hsic) is at most about 4 N u sqrt(v_x v_y), and that of `unbiased` 16 N u v_x v_y, whatever the
-    number of updates; in practice near sqrt(N) u of these. NumPy in float64, with n x n kernels, is the
-    reference.
+    number of updates; in practice near sqrt(N) u of these. For "mean" N counts points, and v is
+    that of points. NumPy in float64, with n x n kernels, is the reference.
 
     Args:
         positions: "mean": an image is a sample, its features are its channels' means over positions, of any

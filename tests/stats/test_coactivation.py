@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,8 +15,8 @@ from pwact.types import Observation
 
 from .streams import accumulate
 
-# The package gives the factory the name of its module.
-module = __import__("importlib").import_module("pwact.stats.coactivation")
+MODULE = importlib.import_module("pwact.stats.coactivation")
+"""By name: the package gives the factory the name of its MODULE."""
 
 
 def test_counts_are_those_of_numpy_over_many_points():
@@ -46,10 +48,10 @@ def test_counts_are_exact_where_float32_and_int32_are_not():
 
 
 def test_more_points_at_once_than_a_float_counts_are_counted_in_parts(monkeypatch):
-    monkeypatch.setattr(module, "EXACT", 7)
+    monkeypatch.setattr(MODULE, "EXACT", 7)
     x = np.random.default_rng(1).normal(size=(4, 3, 3, 2)).astype(np.float32)
     fires = x.reshape(-1, 2) > 0
-    assert [len(part) for part in module._parts(jnp.asarray(fires)[None])] == [7, 7, 7, 7, 7, 1]
+    assert [len(part) for part in MODULE._parts(jnp.asarray(fires)[None])] == [7, 7, 7, 7, 7, 1]
     found = accumulate(coactivation.__wrapped__(), x, 4)
     np.testing.assert_array_equal(found["both"], (fires[:, :, None] & fires[:, None]).sum(0))
 
