@@ -29,7 +29,8 @@ def extrema() -> Accumulator:
 
     max = max_i x_i,   max_index = min {index_i : x_i = max};   likewise min
 
-    Among equals the smallest dataset index wins, so order and grouping change nothing.
+    Among equals the smallest dataset index wins, so order and grouping change nothing. No number is rounded.
+    `top_k(1)` and `bottom_k(1)` give the same of each channel, with the row and column that it came from.
 
     Returns:
         An accumulator with results `min`, `max` (activation's own unit) and `min_index`, `max_index`

@@ -55,7 +55,7 @@ def lifetime_gini() -> Accumulator:
     and yet below a ten-thousandth of the largest. Counts and sums are whole
     numbers, of values cut to 2^-18 of themselves; with the rounding of `finalize` that adds at most 2e-5.
 
-    The state takes 1 KiB a point. On a CPU an update costs as much as two histograms.
+    The state takes 1 KiB a point. On a CPU the second pass costs 15 to 20 times an update of `moments`.
     `per_channel(lifetime_gini())` takes all points of a channel as its samples, with 1 KiB a channel.
 
     Returns:
