@@ -8,9 +8,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Int, UInt32
 
+from pwact.core.conditional import only_if
 from pwact.core.counter import Counter
 from pwact.errors import PwactError
 
@@ -90,8 +90,7 @@ class Tally:
     def _with_room(self, most: Any) -> Tally:
         most = jnp.asarray(most, jnp.uint32)
         full = self.bound + most < self.bound
-        # A loop of no turns hands its arrays on where they are; a branch would copy them.
-        roomy = lax.fori_loop(0, full.astype(jnp.int32), lambda _, tally: tally._carried(), self)
+        roomy = only_if(full, Tally._carried, self)
         return Tally(roomy.high, roomy.low, roomy.bound + most)
 
     def _carried(self) -> Tally:

@@ -16,6 +16,7 @@ from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_
 from pwact.core.arguments import finite_number, whole_number
 from pwact.core.backend import rows_side_by_side
 from pwact.core.blocks import in_blocks
+from pwact.core.conditional import only_if
 from pwact.core.counter import Counter
 from pwact.core.memory import memoized
 from pwact.core.ranks import minus
@@ -110,12 +111,13 @@ def _histogram(bins: int, edges: tuple[float, ...] | None) -> Accumulator:
         found = jnp.full((0 if edges else bins + 1, *nothing.shape), jnp.nan, nothing.dtype)
         return HistogramState(Counter.zeros(), reached, nothing, -nothing, found, jnp.asarray(edges is None))
 
-    def find(state: HistogramState, seen: Observation) -> HistogramState:
-        x, valid = seen.activation.astype(state.low.dtype), per_image(seen.valid, seen.activation)
+    def find(limits: tuple[Array, Array], seen: Observation) -> tuple[Array, Array]:
+        low, high = limits
+        x, valid = seen.activation.astype(low.dtype), per_image(seen.valid, seen.activation)
         axes = tuple(np.arange(max(x.ndim - 1, 1)).tolist())
-        return state._replace(
-            low=jnp.minimum(state.low, jnp.where(valid, x, jnp.inf).min(axes)),
-            high=jnp.maximum(state.high, jnp.where(valid, x, -jnp.inf).max(axes)),
+        return (
+            jnp.minimum(low, jnp.where(valid, x, jnp.inf).min(axes)),
+            jnp.maximum(high, jnp.where(valid, x, -jnp.inf).max(axes)),
         )
 
     def count(state: HistogramState, seen: Observation) -> HistogramState:
@@ -126,25 +128,35 @@ def _histogram(bins: int, edges: tuple[float, ...] | None) -> Accumulator:
             edge = edge.reshape(bins + 1, *(1,) * (x.ndim - 1 - state.low.ndim), *state.low.shape)
         else:
             edge = jnp.asarray(given).reshape(bins + 1, *(1,) * (x.ndim - 1))
-        counts = (x >= edge).sum(1, dtype=jnp.uint32).sum(1, dtype=jnp.uint32)
+        counts = (x >= edge).sum(1, dtype=jnp.uint32)
+        if x.shape[2] > 1:
+            # Merged into one, the two sums would not go down columns.
+            counts = lax.optimization_barrier(counts)
+        counts = counts.sum(1, dtype=jnp.uint32)
         most = seen.valid.sum(dtype=jnp.uint32) * jnp.uint32(x.shape[2])
         return state._replace(reached=state.reached.add(counts, most))
 
     def count_all(state: HistogramState, seen: Observation) -> HistogramState:
         x = seen.activation.astype(state.low.dtype)
+        counting = seen.valid & ~state.finding
         side = rows_side_by_side(len(x), x[0].size * x.dtype.itemsize)
         if side > 1:
-            x = jnp.where(per_image(seen.valid, x), x, jnp.nan)  # which reaches no edge
-        some = seen.valid.reshape(-1, side).any(1)
+            x = jnp.where(per_image(counting, x), x, jnp.nan)  # which reaches no edge
+        some = counting.reshape(-1, side).any(1)
         nothing = jnp.zeros(len(some), jnp.int32)
         rows = Observation(x.reshape(-1, side, *x.shape[1:]), nothing, nothing, nothing, some)
         state = in_blocks(count)(state, rows)
-        return state._replace(images=state.images.add(seen.valid.sum(dtype=jnp.uint32)))
+        return state._replace(images=state.images.add(counting.sum(dtype=jnp.uint32)))
 
     def update(state: HistogramState, seen: Observation) -> HistogramState:
         if given is not None:
             return count_all(state, seen)
-        return lax.cond(state.finding, in_blocks(find), count_all, state, seen)
+        # In the first pass no row is counted: blocks without any are left out.
+        state = count_all(state, seen)
+        low, high = only_if(
+            state.finding, lambda limits: in_blocks(find)(limits, seen), (state.low, state.high)
+        )
+        return state._replace(low=low, high=high)
 
     def merge(left: HistogramState, right: HistogramState) -> HistogramState:
         return HistogramState(

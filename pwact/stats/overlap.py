@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float, Int32
 
 from pwact.core.accumulator import Accumulator, Named, Result, per_image
 from pwact.core.arguments import finite_number
 from pwact.core.blocks import in_blocks
 from pwact.core.combinators import per_channel
+from pwact.core.conditional import only_if
 from pwact.core.counter import Counter
 from pwact.core.memory import memoized
 from pwact.core.ranks import minus
@@ -142,7 +142,8 @@ def overlap(quantile: float = 0.995, *, receptive_field: ReceptiveField | None =
                 "a dataset without them",
                 "take bag, relation or shape_texture, or give masks with your images",
             )
-        return lax.cond(state.finding > 0, find, in_blocks(count), state, seen)
+        state = only_if(state.finding == 0, lambda state: in_blocks(count)(state, seen), state)
+        return only_if(state.finding > 0, lambda state: find(state, seen), state)
 
     def merge(left: OverlapState, right: OverlapState) -> OverlapState:
         counts = (one.merge(two) for one, two in zip(left[3:], right[3:], strict=True))
