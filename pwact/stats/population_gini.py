@@ -23,8 +23,8 @@ def population_gini() -> Accumulator:
     index; it is counted as silent. `per_channel(population_gini())` takes the channels at each position as
     the population, and each position as a sample.
 
-    Every image is sorted, which on a CPU costs 40 to 60 times an update of `moments`; `population_sparsity` costs
-    1 to 6 times. The index errs by at most
+    Every image is sorted, which on a CPU costs 40 to 60 times an update of `moments`, where
+    `population_sparsity` costs 1 to 6 times. The index errs by at most
     4 (rows + columns + channels + 4) u, absolutely, with u = 2^-24; errors of the moments over images add up
     to that.
 
