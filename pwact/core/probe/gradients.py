@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from pwact.core.probe.convolutions import convolutions_in_order
 from pwact.core.probe.emit import Emission
-from pwact.core.probe.kernels import kernels_in_order
 from pwact.core.probe.normal_form import captured_shape
 from pwact.core.probe.trace import Program
 from pwact.errors import PwactError
@@ -38,7 +38,7 @@ def gradients(
 
     try:
         value, pull, (outputs, captured) = jax.vjp(total, zeros, has_aux=True)
-        (slopes,) = kernels_in_order(pull)(jnp.ones_like(value))
+        (slopes,) = convolutions_in_order(pull)(jnp.ones_like(value))
     except ValueError as error:
         if "while_loop" not in str(error):
             raise

@@ -1,4 +1,4 @@
-"""Kernels of a backward pass are put in order, and no number changes by it."""
+"""Operands of a backward pass's convolutions are put in order, and no number changes by it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from jax import lax
 
 from pwact.core.probe import probe
-from pwact.core.probe.kernels import kernels_in_order
+from pwact.core.probe.convolutions import convolutions_in_order
 
 CASES = {
     "plain": dict(window_strides=(1, 1), padding="SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")),
@@ -47,21 +47,25 @@ def test_both_derivatives_of_a_convolution_stay_what_they_are(name):
     result, pull = jax.vjp(lambda x, k: lax.conv_general_dilated(x, k, **options), image, kernel)
     cotangent = jnp.round(4 * jax.random.normal(jax.random.key(0), result.shape))
     expected = pull(cotangent)
-    found = jax.jit(kernels_in_order(pull))(cotangent)
+    found = jax.jit(convolutions_in_order(pull))(cotangent)
     jax.tree.map(np.testing.assert_array_equal, found, expected)
+    jaxpr = jax.make_jaxpr(convolutions_in_order(pull))(cotangent).jaxpr
+    last = image.ndim - 1
+    for spec in convolutions(jaxpr):
+        assert spec[0] == spec[2] == (0, last, *range(1, last)) and spec[1][:2] == (last, last - 1)
     assert max(float(jnp.abs(leaf).max()) for leaf in expected) > 10
 
 
 def convolutions(jaxpr):
     for equation in jaxpr.eqns:
         if equation.primitive is lax.conv_general_dilated_p:
-            yield equation.params["dimension_numbers"].rhs_spec
+            yield tuple(equation.params["dimension_numbers"])
         for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda p: hasattr(p, "jaxpr")):
             if hasattr(inner, "jaxpr"):
                 yield from convolutions(inner.jaxpr)
 
 
-def test_every_convolution_of_a_probe_s_gradients_reads_a_kernel_in_order():
+def test_every_convolution_of_a_probe_s_gradients_reads_operands_in_order():
     options = CASES["plain"]
     conv = jax.jit(lambda x, k: lax.conv_general_dilated(x, k, **options))
 
@@ -76,14 +80,15 @@ def test_every_convolution_of_a_probe_s_gradients_reads_a_kernel_in_order():
         return probed.gradients(variables, image, of=lambda outputs: outputs[:, 0], sites=["input"])[2]
 
     specs = list(convolutions(jax.make_jaxpr(slopes)(image).jaxpr))
-    assert len(specs) == 4 and set(specs) == {(3, 2, 0, 1)}
+    in_order = {((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))}
+    assert len(specs) == 4 and set(specs) == in_order
     usual = jax.make_jaxpr(jax.grad(lambda image: model(variables, image)[:, 0].sum()))(image)
-    assert set(convolutions(usual.jaxpr)) != {(3, 2, 0, 1)}  # what would be slow in a loop
+    assert set(convolutions(usual.jaxpr)) != in_order  # what would be slow in a loop
 
 
 def test_structure_of_arguments_and_results_is_kept():
     def function(pair, scale):
         return {"sum": pair[0] + pair[1] * scale, "same": scale}, 3.0
 
-    found, constant = kernels_in_order(function)((jnp.ones(2), jnp.arange(2.0)), jnp.float32(2))
+    found, constant = convolutions_in_order(function)((jnp.ones(2), jnp.arange(2.0)), jnp.float32(2))
     assert found["sum"].tolist() == [1, 3] and float(found["same"]) == 2 and float(constant) == 3
