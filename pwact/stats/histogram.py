@@ -32,12 +32,12 @@ _ALL_BUT_LAST, _REST = slice(None, -1), slice(1, None)
 
 class HistogramState(NamedTuple):
     """How many values reach each edge (the last one: exceed it). Where the edges are those of the data:
-    the extremes of each channel, then the edges, and whether this pass still finds them."""
+    the extremes of each point, then the edges, and whether this pass still finds them."""
 
     images: Counter
     reached: Tally
-    low: Float[Array, "*channel"]
-    high: Float[Array, "*channel"]
+    low: Float[Array, "*dims"]
+    high: Float[Array, "*dims"]
     edges: Float[Array, "edge ..."]
     finding: Bool[Array, ""]
 
@@ -106,56 +106,57 @@ def _histogram(bins: int, edges: tuple[float, ...] | None) -> Accumulator:
     given = None if edges is None else _thresholds(edges)
 
     def init(spec: jax.ShapeDtypeStruct) -> HistogramState:
-        nothing = jnp.full(spec.shape[-1:], jnp.inf, float_dtype(spec))
+        nothing = jnp.full(spec.shape, jnp.inf, float_dtype(spec))
         reached = Tally.zeros((bins + 1, *spec.shape))
-        found = jnp.full((0 if edges else bins + 1, *nothing.shape), jnp.nan, nothing.dtype)
+        found = jnp.full((0 if edges else bins + 1, *spec.shape[-1:]), jnp.nan, nothing.dtype)
         return HistogramState(Counter.zeros(), reached, nothing, -nothing, found, jnp.asarray(edges is None))
 
     def find(limits: tuple[Array, Array], seen: Observation) -> tuple[Array, Array]:
         low, high = limits
         x, valid = seen.activation.astype(low.dtype), per_image(seen.valid, seen.activation)
-        axes = tuple(np.arange(max(x.ndim - 1, 1)).tolist())
         return (
-            jnp.minimum(low, jnp.where(valid, x, jnp.inf).min(axes)),
-            jnp.maximum(high, jnp.where(valid, x, -jnp.inf).max(axes)),
+            jnp.minimum(low, jnp.where(valid, x, jnp.inf).min(0)),
+            jnp.maximum(high, jnp.where(valid, x, -jnp.inf).max(0)),
         )
+
+    def thresholds(state: HistogramState) -> Array:
+        """What a value must reach, with as many axes as the counts."""
+        if given is not None:
+            return jnp.asarray(given).reshape(bins + 1, *(1,) * state.low.ndim)
+        reach = jnp.concatenate([state.edges[:-1], _next_above(state.edges[-1:])])
+        return reach.reshape(bins + 1, *(1,) * (state.low.ndim - reach.ndim + 1), *reach.shape[1:])
 
     def count(state: HistogramState, seen: Observation) -> HistogramState:
-        """`seen.activation`: [row, image, ...], one or more images side by side in a row."""
-        x = jnp.where(per_image(seen.valid, seen.activation), seen.activation, jnp.nan)[None]
-        if given is None:
-            edge = jnp.concatenate([state.edges[:-1], _next_above(state.edges[-1:])])
-            edge = edge.reshape(bins + 1, *(1,) * (x.ndim - 1 - state.low.ndim), *state.low.shape)
-        else:
-            edge = jnp.asarray(given).reshape(bins + 1, *(1,) * (x.ndim - 1))
-        counts = (x >= edge).sum(1, dtype=jnp.uint32)
-        if x.shape[2] > 1:
-            # Merged into one, the two sums would not go down columns.
-            counts = lax.optimization_barrier(counts)
-        counts = counts.sum(1, dtype=jnp.uint32)
-        most = seen.valid.sum(dtype=jnp.uint32) * jnp.uint32(x.shape[2])
-        return state._replace(reached=state.reached.add(counts, most))
-
-    def count_all(state: HistogramState, seen: Observation) -> HistogramState:
-        x = seen.activation.astype(state.low.dtype)
+        x, reach = seen.activation.astype(state.low.dtype), thresholds(state)
         counting = seen.valid & ~state.finding
+        images = counting.sum(dtype=jnp.uint32)
+        state = state._replace(images=state.images.add(images))
         side = rows_side_by_side(len(x), x[0].size * x.dtype.itemsize)
         if side > 1:
-            x = jnp.where(per_image(counting, x), x, jnp.nan)  # which reaches no edge
-        some = counting.reshape(-1, side).any(1)
-        nothing = jnp.zeros(len(some), jnp.int32)
-        rows = Observation(x.reshape(-1, side, *x.shape[1:]), nothing, nothing, nothing, some)
-        state = in_blocks(count)(state, rows)
-        return state._replace(images=state.images.add(counting.sum(dtype=jnp.uint32)))
+            x = jnp.where(per_image(counting, x), x, jnp.nan).reshape(len(x) // side, -1)
+            reach = jnp.broadcast_to(reach[:, None], (bins + 1, side, *state.low.shape)).reshape(bins + 1, -1)
+            counting = counting.reshape(-1, side).any(1)
+
+        def add(reached: Tally, rows: Observation) -> Tally:
+            own = jnp.where(per_image(rows.valid, rows.activation), rows.activation, jnp.nan)
+            counts = (own[None] >= reach[:, None]).sum(1, dtype=jnp.uint32)
+            if side > 1:
+                # Merged into one, the two sums would not go down columns.
+                counts = lax.optimization_barrier(counts)
+                counts = counts.reshape(bins + 1, side, *state.low.shape).sum(1, dtype=jnp.uint32)
+            return reached.add(counts, rows.valid.sum(dtype=jnp.uint32) * jnp.uint32(side))
+
+        nothing = jnp.zeros(len(counting), jnp.int32)
+        rows = Observation(x, nothing, nothing, nothing, counting)
+        return state._replace(reached=in_blocks(add)(state.reached, rows))
 
     def update(state: HistogramState, seen: Observation) -> HistogramState:
+        # In a pass that finds the edges no row is counted: blocks without any are left out.
+        state = count(state, seen)
         if given is not None:
-            return count_all(state, seen)
-        # In the first pass no row is counted: blocks without any are left out.
-        state = count_all(state, seen)
-        low, high = only_if(
-            state.finding, lambda limits: in_blocks(find)(limits, seen), (state.low, state.high)
-        )
+            return state
+        limits = state.low, state.high
+        low, high = only_if(state.finding, lambda limits: in_blocks(find)(limits, seen), limits)
         return state._replace(low=low, high=high)
 
     def merge(left: HistogramState, right: HistogramState) -> HistogramState:
@@ -170,9 +171,9 @@ def _histogram(bins: int, edges: tuple[float, ...] | None) -> Accumulator:
 
     def advance(state: HistogramState) -> HistogramState:
         # Kept in the state, as another program might round them otherwise.
-        found = jnp.where(
-            (state.low <= state.high)[None], _edges_between(state.low, state.high, bins), jnp.nan
-        )
+        axes = tuple(np.arange(max(state.low.ndim - 1, 0)).tolist())
+        low, high = state.low.min(axes), state.high.max(axes)
+        found = jnp.where((low <= high)[None], _edges_between(low, high, bins), jnp.nan)
         return state._replace(edges=found, finding=jnp.zeros((), bool))
 
     def finalize(state: HistogramState) -> Result:
