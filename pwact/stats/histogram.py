@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_image, point_dims
@@ -137,17 +136,21 @@ def _histogram(bins: int, edges: tuple[float, ...] | None) -> Accumulator:
             reach = jnp.broadcast_to(reach[:, None], (bins + 1, side, *state.low.shape)).reshape(bins + 1, -1)
             counting = counting.reshape(-1, side).any(1)
 
-        def add(reached: Tally, rows: Observation) -> Tally:
+        def reaching(rows: Observation) -> Array:
             own = jnp.where(per_image(rows.valid, rows.activation), rows.activation, jnp.nan)
-            counts = (own[None] >= reach[:, None]).sum(1, dtype=jnp.uint32)
-            if side > 1:
-                # Merged into one, the two sums would not go down columns.
-                counts = lax.optimization_barrier(counts)
-                counts = counts.reshape(bins + 1, side, *state.low.shape).sum(1, dtype=jnp.uint32)
-            return reached.add(counts, rows.valid.sum(dtype=jnp.uint32) * jnp.uint32(side))
+            return (own[None] >= reach[:, None]).sum(1, dtype=jnp.uint32)
 
         nothing = jnp.zeros(len(counting), jnp.int32)
         rows = Observation(x, nothing, nothing, nothing, counting)
+        if side > 1:
+            none = jnp.zeros(reach.shape, jnp.uint32)
+            counts = in_blocks(lambda counts, rows: counts + reaching(rows))(none, rows)
+            counts = counts.reshape(bins + 1, side, *state.low.shape).sum(1, dtype=jnp.uint32)
+            return state._replace(reached=state.reached.add(counts, images))
+
+        def add(reached: Tally, rows: Observation) -> Tally:
+            return reached.add(reaching(rows), rows.valid.sum(dtype=jnp.uint32))
+
         return state._replace(reached=in_blocks(add)(state.reached, rows))
 
     def update(state: HistogramState, seen: Observation) -> HistogramState:
