@@ -10,6 +10,8 @@ _HOME = {
     "probe": "pwact.core.probe",
     "Probe": "pwact.core.probe",
     "side_by_side": "pwact.core.probe",
+    "receptive_fields": "pwact.core.receptive_field.table",
+    "effective_receptive_field": "pwact.stats.effective_field",
     "sweep": "pwact.core.sweep",
     "open_results": "pwact.core.results",
     "PwactError": "pwact.errors",
