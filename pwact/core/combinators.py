@@ -40,7 +40,8 @@ def by_class(acc: Accumulator, num_classes: int) -> Accumulator:
         An accumulator whose state is `num_classes` times that of `acc`.
 
     Raises:
-        PwactError: fewer than one class, or `acc` is no accumulator.
+        PwactError: fewer than one class, or `acc` is no accumulator; (by `init`) its results have classes
+            already.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -61,7 +62,15 @@ def by_class(acc: Accumulator, num_classes: int) -> Accumulator:
     num_classes = arguments.whole_number("num_classes", num_classes, "give the dataset's num_classes")
 
     def init(spec: Any) -> State:
-        return jax.tree.map(lambda leaf: jnp.repeat(leaf[None], num_classes, axis=0), acc.init(spec))
+        own = acc.init(spec)
+        results = jax.eval_shape(acc.finalize, own)
+        if any("class" in value.dims for value in results.values()):
+            raise PwactError(
+                "a statistic without a dimension 'class' for by_class",
+                f"one whose results have it: {', '.join(results)}",
+                "use it as it is",
+            )
+        return jax.tree.map(lambda leaf: jnp.repeat(leaf[None], num_classes, axis=0), own)
 
     def update(state: State, seen: Observation) -> State:
         inside = seen.valid & (seen.label >= 0) & (seen.label < num_classes)
@@ -106,7 +115,7 @@ def per_channel(acc: Accumulator) -> Accumulator:
         An accumulator for maps [row, column, channel] and vectors [channel].
 
     Raises:
-        PwactError: (by `init`) the activation is neither a map nor a vector.
+        PwactError: `acc` is of two sites; (by `init`) the activation is neither a map nor a vector.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -123,7 +132,7 @@ def per_channel(acc: Accumulator) -> Accumulator:
     Source: ours.
     """
 
-    arguments.accumulator("per_channel", acc)
+    _of_one_site("per_channel", acc)
 
     def init(spec: jax.ShapeDtypeStruct) -> State:
         need_channels(spec, "per_channel")
@@ -157,7 +166,7 @@ def on(fn: Callable[[Float[Array, "batch ..."]], Float[Array, "batch ..."]], acc
         image, every result that is a float is infinite, and a sweep raises.
 
     Raises:
-        PwactError: `fn` is no function; (by `init`) it does not keep the batch axis.
+        PwactError: `fn` is no function, or `acc` is of two sites; (by `init`) it does not keep the batch axis.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -173,7 +182,7 @@ def on(fn: Callable[[Float[Array, "batch ..."]], Float[Array, "batch ..."]], acc
     Source: ours.
     """
 
-    arguments.accumulator("on", acc)
+    _of_one_site("on", acc)
     if not callable(fn):
         raise PwactError("a function of the activation for on", repr(fn), "write on(fn, moments())")
 
@@ -309,6 +318,11 @@ def _named(items: tuple[tuple[str, Accumulator], ...]) -> Accumulator:
         *(init, update, merge, finalize, advance, passes, some.pairwise),
         channelwise=all(acc.channelwise for acc in accs.values()),
     )
+
+
+def _of_one_site(who: str, acc: Any) -> None:
+    if arguments.accumulator(who, acc).pairwise:
+        raise PwactError(f"a statistic of one site for {who}", "one of two sites", "use it as it is")
 
 
 def _later(left: State, right: State, name: str) -> State:

@@ -13,7 +13,7 @@ import pytest
 import pwact.stats
 from pwact.core.registry import resolve
 from pwact.errors import PwactError
-from pwact.stats import by_class, extrema, firing, moments, named, on, per_channel, top_k
+from pwact.stats import by_class, cka, extrema, firing, moments, named, on, per_channel, top_k
 from pwact.types import Observation
 
 MAP = jax.ShapeDtypeStruct((2, 3, 4), jnp.float32)
@@ -81,6 +81,9 @@ def test_on_is_applied_to_the_activation():
     ("make", "words"),
     [
         (lambda: by_class(moments(), 0), "num_classes of 1 or more"),
+        (lambda: per_channel(cka()), "a statistic of one site for per_channel"),
+        (lambda: on(jnp.tanh, cka()), "a statistic of one site for on"),
+        (lambda: by_class(by_class(moments(), 2), 3).init(MAP), "without a dimension 'class'"),
         (lambda: top_k(0), "1 or more"),
         (lambda: firing(float("nan")), "a finite number; found nan"),
         (lambda: named(), "one statistic"),
