@@ -11,6 +11,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_image, point_dims
+from pwact.core.conditional import only_if
 from pwact.core.counter import Counter
 from pwact.core.memory import memoized
 from pwact.core.tally import Tally
@@ -121,7 +122,9 @@ def lifetime_gini() -> Accumulator:
     def update(state: LifetimeGiniState, seen: Observation) -> LifetimeGiniState:
         size = jnp.abs(seen.activation).astype(jnp.float32)
         state = state._replace(images=state.images.add(seen.valid.sum(dtype=jnp.uint32)))
-        return lax.cond(state.counting, count, find, state, size, seen.valid)
+        counting = state.counting
+        state = only_if(counting, lambda state: count(state, size, seen.valid), state)
+        return only_if(~counting, lambda state: find(state, size, seen.valid), state)
 
     def merge(left: LifetimeGiniState, right: LifetimeGiniState) -> LifetimeGiniState:
         return LifetimeGiniState(
