@@ -166,7 +166,7 @@ def on(fn: Callable[[Float[Array, "batch ..."]], Float[Array, "batch ..."]], acc
         image, every result that is a float is infinite, and a sweep raises.
 
     Raises:
-        PwactError: `fn` is no function, or `acc` is of two sites; (by `init`) it does not keep the batch axis.
+        PwactError: `fn` is no function, or `acc` is of two sites; (by `init`) the batch axis is lost.
 
     Example:
         >>> import jax, jax.numpy as jnp
