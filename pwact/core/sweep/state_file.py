@@ -84,7 +84,7 @@ class StateFile:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._beside("lock").unlink(missing_ok=True)
+        self._unlink(self._beside("lock"))
         if self._lock is not None:
             self._lock.close()
 
@@ -105,10 +105,10 @@ class StateFile:
             os.replace(writing, self.path)
             self._settle()
         except OSError as error:
-            writing.unlink(missing_ok=True)
+            self._unlink(writing)
             raise self._unwritable(error) from error
         except BaseException:
-            writing.unlink(missing_ok=True)
+            self._unlink(writing)
             raise
 
     def load(self) -> Content | None:
@@ -136,11 +136,16 @@ class StateFile:
 
     def remove(self) -> None:
         """Nothing is kept any more."""
-        for path in (self.path, self._beside("previous"), self._beside("writing")):
-            path.unlink(missing_ok=True)
+        self._unlink(self.path, self._beside("previous"), self._beside("writing"))
 
     def _beside(self, what: str) -> Path:
         return self.path.with_name(f"{self.path.name}.{what}")
+
+    def _unlink(self, *paths: Path) -> None:
+        """What cannot be removed stays, and does no harm: a state is looked at before it is used."""
+        for path in paths:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def _settle(self) -> None:
         """The new names too, on the disk; where folders cannot be synced the system does it in time."""

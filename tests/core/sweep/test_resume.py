@@ -65,13 +65,18 @@ def assert_same_bits(found, wanted):
 class Sweeping:
     """The same sweep in a process of its own."""
 
-    def __init__(self, state, out, seed):
+    def __init__(self, state, out, seed, devices):
         tests = pathlib.Path(__file__)
         self.process = subprocess.Popen(
             [sys.executable, str(tests.with_name("resuming.py")), str(state), str(out)],
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": str(seed),
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            },
         )
 
     def kill_after(self, loads, seconds):
@@ -87,15 +92,15 @@ class Sweeping:
         assert self.process.returncode == 0
 
 
-def killed_and_finished(folder, kills, seed):
+def killed_and_finished(folder, kills, seed, devices=1):
     """The arrays of a sweep that was killed several times."""
     rng = random.Random(seed)
     for number in range(kills):
-        reached = Sweeping(folder / "state", folder / "out.npz", number).kill_after(
+        reached = Sweeping(folder / "state", folder / "out.npz", number, devices).kill_after(
             rng.randint(2, 60 // kills), rng.random() * 0.05
         )
         assert 0 < reached < TOTAL and (folder / "state").exists() and not (folder / "out.npz").exists()
-    Sweeping(folder / "state", folder / "out.npz", 77).finish()
+    Sweeping(folder / "state", folder / "out.npz", 77, devices).finish()
     return dict(np.load(folder / "out.npz"))
 
 
@@ -117,6 +122,24 @@ def test_killed_at_a_random_moment_it_goes_on_to_the_same_bits(tmp_path, asked, 
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_three_times_at_random_moments_it_goes_on_to_the_same_bits(tmp_path, asked, whole, seed):
     check_killed(tmp_path, asked, whole, kills=3, seed=seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [2, 3])
+def test_killed_on_several_devices(tmp_path, devices):
+    found = [killed_and_finished(folder_in(tmp_path, name), kills, 5, devices) for name, kills in TWICE]
+    for name in ("resumed", "order"):
+        first, second = (str(one.pop(name)) for one in found)
+        assert (first == second) == (name == "order")
+    assert_same_bits(*found)
+
+
+TWICE = (("whole", 0), ("killed", 2))
+
+
+def folder_in(folder, name):
+    (folder / name).mkdir()
+    return folder / name
 
 
 def test_interrupted_in_every_part_it_goes_on_to_the_same_bits(tmp_path, asked, whole):
@@ -277,8 +300,7 @@ def test_what_is_not_finite_is_never_kept(tmp_path, asked):
     for _ in range(2):
         with pytest.raises(NonFiniteError, match="dataset index 400"):
             sweep(asked, tmp_path / "s", data=data, save_every=0.0)
-        with StateFile(tmp_path / "s") as file:
-            assert 0 < file.load().note["done"] <= 400
+        assert 0 < kept_images(tmp_path / "s") <= 400
 
 
 def test_a_full_disk_stops_the_sweep_and_keeps_the_last_state(tmp_path, asked, whole):
@@ -295,6 +317,50 @@ def test_a_full_disk_stops_the_sweep_and_keeps_the_last_state(tmp_path, asked, w
     tree = sweep(asked, state)
     assert json.loads(tree.attrs["resumed"])[-1] == kept[0]
     assert_same_bits(arrays(tree), whole)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of its own, of 1 MiB, where this process may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("not allowed to mount")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_fills_up_and_one_that_is_read_only(disk, asked, whole, monkeypatch):
+    """Real ones: what is kept stays whole, and the sweep goes on once there is room again."""
+    monkeypatch.setattr("pwact.core.sweep.resume.SHARE", 1e9)  # save after every load
+    state, filler = disk / "s", disk / "filler"
+
+    def fill(done, total):
+        if done == LOAD * 8:
+            with pytest.raises(OSError, match="No space"):
+                filler.write_bytes(b"0" * 2**20)
+
+    def turn(how):
+        subprocess.run(["mount", "-o", f"remount,{how}", disk], check=True)
+
+    with pytest.raises(PwactError, match=r"to write the state file .*No space left"):
+        sweep(asked, state, save_every=0.0, progress=fill)
+    filler.unlink()
+    assert LOAD * 6 <= kept_images(state) <= LOAD * 8
+    turn("ro")
+    with pytest.raises(PwactError, match=r"to write the state file .*Read-only"):
+        sweep(asked, state)
+    turn("rw")
+    tree = sweep(asked, state)
+    assert LOAD * 6 <= json.loads(tree.attrs["resumed"])[0] <= LOAD * 8
+    assert_same_bits(arrays(tree), whole)
+    assert not list(disk.iterdir())
+
+
+def kept_images(state):
+    with StateFile(state) as file:
+        return file.load().note["done"]
 
 
 def test_saving_takes_a_bounded_share_of_the_time(tmp_path, asked, monkeypatch):
