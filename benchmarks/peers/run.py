@@ -6,7 +6,7 @@
     python benchmarks/peers/run.py --plot                 draws the plot again from the last result
 
 Workload W of benchmarks/sweep.py. Every peer is a script of its own in an environment of its own, made from
-its file in requirements/ below --venvs (several GB for PyTorch); it runs as a process that waits for its turn.
+its file in requirements/ below --venvs (several GB for PyTorch), and runs as a process that waits its turn.
 
 1. Settings are run over the first images, their numbers compared with float64 (reference.py says within what)
    and then timed. The search takes one option after the other, then the batch once more, and keeps what was

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
-from torch_network import OPTIONS, SIX_OPTIONS, SixStatistics, batches, device_name, device_peak, network
+from torch_network import (
+    OPTIONS,
+    SIX_OPTIONS,
+    Network,
+    SixStatistics,
+    arrays,
+    batches,
+    device_name,
+    device_peak,
+    fresh,
+    network,
+    updated,
+)
 from worker import Peer, Result, Run, Work, serve
 
 
 def build(work: Work, task: str, setting: dict[str, Any]) -> Run:
     net = network(work, setting)
     if task == "forward":
-        forward = torch.compile(net, dynamic=False) if setting["compile"] else net
+        forward = torch.compile(net, dynamic=False) if setting["compile"] == "all" else net
 
         def bare() -> Result:
             logits = [forward(batch) for batch in batches(work, setting)]
             return {"logits": torch.cat(logits).cpu().numpy()}
 
         return bare
+
+    if setting["compile"] == "all":
+        return written_out(work, net, setting)
 
     def run() -> Result:
         found = [SixStatistics(setting) for _ in net.relus()]
@@ -35,6 +51,34 @@ def build(work: Work, task: str, setting: dict[str, Any]) -> Run:
     return run
 
 
+def written_out(work: Work, net: Network, setting: dict[str, Any]) -> Run:
+    """Without hooks: network and updates compiled as one function."""
+
+    @partial(torch.compile, dynamic=False)
+    def step(states: list[list[torch.Tensor]], x: torch.Tensor) -> list[list[torch.Tensor]]:
+        new = []
+        for layer in net.layers:
+            x = layer(x)
+            if isinstance(layer, torch.nn.ReLU):
+                new.append(updated(states[len(new)], x, setting["by_image"]))
+        net.head(x.mean((2, 3)))
+        return new
+
+    shapes, x = [], next(batches(work, setting | {"batch": 1}))
+    for layer in net.layers:
+        x = layer(x)
+        shapes += [x.shape[1:]] if isinstance(layer, torch.nn.ReLU) else []
+
+    def run() -> Result:
+        states = [fresh(shape) for shape in shapes]
+        for batch in batches(work, setting):
+            states = step(states, batch)
+        return {name: value for i, state in enumerate(states) for name, value in arrays(state, i).items()}
+
+    return run
+
+
 if __name__ == "__main__":
-    choices = {"forward": OPTIONS | {"compile": (False, True)}, "six": SIX_OPTIONS}
+    six = SIX_OPTIONS | {"compile": ("nothing", "update", "all")}
+    choices = {"forward": {"compile": ("nothing", "all")} | OPTIONS, "six": six}
     serve(Peer(build, choices, ("torch", "numpy"), device_name, device_peak))

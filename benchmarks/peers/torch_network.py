@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo
 from torch import nn
 from torch.nn import functional as F
 from worker import STRIDES, Result, Work
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-OPTIONS: dict[str, tuple] = {"threads": (CORES, 1)} if DEVICE.type == "cpu" and CORES > 1 else {}
-OPTIONS |= {"channels_last": (False, True), "batch": (32, 8, 16, 64, 128, 256)}
-SIX_OPTIONS = OPTIONS | {"compile": (False, True), "by_image": (False, True)}
+THREADS: dict[str, tuple] = {"threads": (CORES, 1)} if DEVICE.type == "cpu" and CORES > 1 else {}
+LAYOUT: dict[str, tuple] = {"channels_last": (False, True), "batch": (32, 8, 16, 64, 128, 256)}
+OPTIONS = THREADS | LAYOUT
+SIX_OPTIONS = THREADS | {"compile": ("nothing", "update")} | LAYOUT | {"by_image": (False, True)}
 torch.set_grad_enabled(False)
+torch._dynamo.config.recompile_limit = 1000  # past it, PyTorch would go on without compiling
 torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 for everyone
 
 
@@ -105,7 +108,7 @@ class SixStatistics:
 
     def __init__(self, setting: dict[str, Any]):
         self.by_image = setting["by_image"]
-        self.step = compiled_update if setting["compile"] else updated
+        self.step = compiled_update if setting["compile"] == "update" else updated
         self.state: list[torch.Tensor] = []
 
     def update(self, a: torch.Tensor) -> None:
@@ -115,10 +118,14 @@ class SixStatistics:
         return self
 
     def arrays(self, site: int) -> Result:
-        count, mean, squares, fired, low, low_at, high, high_at = self.state
-        values = {"mean": mean, "variance": squares / count, "min": low, "max": high}
-        values |= {"min_index": low_at, "max_index": high_at, "firing": fired / count}
-        return {f"{site}.{name}": on_the_host(value) for name, value in values.items()}
+        return arrays(self.state, site)
+
+
+def arrays(state: list[torch.Tensor], site: int) -> Result:
+    count, mean, squares, fired, low, low_at, high, high_at = state
+    values = {"mean": mean, "variance": squares / count, "min": low, "max": high}
+    values |= {"min_index": low_at, "max_index": high_at, "firing": fired / count}
+    return {f"{site}.{name}": on_the_host(value) for name, value in values.items()}
 
 
 def on_the_host(value: torch.Tensor) -> np.ndarray:
