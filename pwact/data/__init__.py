@@ -4,19 +4,23 @@ from pwact.data.arrays import arrays
 from pwact.data.dataset import ArrayDataset, Dataset
 from pwact.data.load import load
 from pwact.data.preprocess import Preprocess
-from pwact.data.sources import bag, digits, mnist5k, npz, relation, shape_texture
+from pwact.data.sources import bag, digits, folder, mnist5k, npy, npz, relation, shape_texture
 from pwact.data.split import Subset, split, subset
+from pwact.data.stored import StoredDataset
 
 __all__ = [
     "ArrayDataset",
     "Dataset",
     "Preprocess",
+    "StoredDataset",
     "Subset",
     "arrays",
     "bag",
     "digits",
+    "folder",
     "load",
     "mnist5k",
+    "npy",
     "npz",
     "relation",
     "shape_texture",

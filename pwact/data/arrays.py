@@ -39,16 +39,21 @@ def arrays(
         >>> arrays(np.zeros((2, 4, 4, 1), np.uint8), [0, 3]).num_classes
         4
     """
-    images = _check_images(_array("images", images))
-    labels = _array("labels", labels)
+    images = _check_finite(check_images(_array("images", images)))
+    labels, num_classes = check_labels(_array("labels", labels), len(images), num_classes)
+    return ArrayDataset(images, labels, num_classes, name)
+
+
+def check_labels(labels: np.ndarray, images: int, num_classes: int | None) -> tuple[np.ndarray, int]:
+    """Labels as int32, one for each of so many images, and the number of classes; the rules of `arrays`."""
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         raise PwactError(
             "integer labels of shape [image]",
             f"{labels.dtype}{list(labels.shape)}",
             "give one integer class an image (argmax of one-hot labels)",
         )
-    if len(labels) != len(images):
-        raise PwactError("one label an image", f"{len(images)} images and {len(labels)} labels", "match them")
+    if len(labels) != images:
+        raise PwactError("one label an image", f"{images} images and {len(labels)} labels", "match them")
     if num_classes is None:
         num_classes = int(labels.max()) + 1
         if labels.min() > 0:
@@ -68,7 +73,7 @@ def arrays(
             f"label {labels[outside[0]]} at image {outside[0]} ({len(outside)} such labels)",
             "correct the labels or give num_classes",
         )
-    return ArrayDataset(images, labels.astype(np.int32), num_classes, name)
+    return labels.astype(np.int32), int(num_classes)
 
 
 def _array(what: str, values: Any) -> np.ndarray:
@@ -87,7 +92,8 @@ _EVEN = {
 }
 
 
-def _check_images(images: np.ndarray) -> np.ndarray:
+def check_images(images: np.ndarray) -> np.ndarray:
+    """The images, if their shape and dtype are those of a dataset; the rules of `arrays`."""
     if images.ndim != 4:
         raise PwactError(
             "images of rank 4: [image, row, column, channel]",
@@ -104,12 +110,16 @@ def _check_images(images: np.ndarray) -> np.ndarray:
             f"shape {list(images.shape)}, which looks channel first",
             "transpose with images.transpose(0, 2, 3, 1)",
         )
-    if images.dtype == np.uint8:
-        return images
-    if not np.issubdtype(images.dtype, np.floating):
+    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
         raise PwactError(
             "uint8 or floating point pixels", f"{images.dtype}", "convert them without losing range"
         )
+    return images
+
+
+def _check_finite(images: np.ndarray) -> np.ndarray:
+    if images.dtype == np.uint8:
+        return images
     with np.errstate(over="ignore"):
         images = images.astype(np.float32, copy=False)
     finite = np.isfinite(images)

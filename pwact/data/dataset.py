@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,6 +15,8 @@ from jaxtyping import Bool, Int, Num
 from pwact.core.provenance import index_hash
 from pwact.errors import PwactError
 from pwact.types import Batch
+
+BLOCK = 16 * 2**20
 
 
 @runtime_checkable
@@ -100,10 +103,7 @@ class ArrayDataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(f"{self.images.dtype}{self.images.shape}{self.num_classes}".encode())
-        digest.update(np.ascontiguousarray(self.images).data)
-        digest.update(np.ascontiguousarray(self.labels, np.int32).data)
-        return digest.hexdigest()
+        return content_hash(self.images, self.labels, self.num_classes)
 
     @functools.cached_property
     def index_hash(self) -> str:
@@ -131,6 +131,26 @@ class ArrayDataset:
                 "use a synthetic set: bag, relation or shape_texture",
             )
         return self.object_masks[check_indices(indices, len(self))]
+
+
+def content_hash(images: np.ndarray, labels: np.ndarray, num_classes: int) -> str:
+    """The sha256 of images and labels, block by block: `images` may be larger than memory.
+
+    Images that are not uint8 are hashed as float32, which is what `read` gives of them.
+    """
+    pixels = np.dtype(np.uint8 if images.dtype == np.uint8 else np.float32)
+    digest = hashlib.sha256(f"{pixels}{images.shape}{num_classes}".encode())
+    rows = max(1, BLOCK // (pixels.itemsize * math.prod(images.shape[1:])))
+    for start in range(0, len(images), rows):
+        digest.update(to_pixels(images[start : start + rows]).data)
+    digest.update(np.ascontiguousarray(labels, np.int32).data)
+    return digest.hexdigest()
+
+
+def to_pixels(images: np.ndarray) -> np.ndarray:
+    """Stored numbers as `Batch.image` has them: uint8 as they are, floating point as float32."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(images, np.uint8 if images.dtype == np.uint8 else np.float32)
 
 
 def check_indices(indices: Any, size: int) -> Int[np.ndarray, " batch"]:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from typing import Any
 
 from pwact.core.registry import resolve
 from pwact.data import sources
-from pwact.data.dataset import ArrayDataset
+from pwact.data.dataset import Dataset
 from pwact.errors import PwactError
 
+#: What `SOURCE:TEXT` may begin with; it is short for SOURCE("TEXT").
+PLACES = {"folder": "folder:PATH", "npy": "npy:PATH"}
 
-def load(text: str) -> ArrayDataset:
+
+def load(text: str) -> Dataset:
     """The dataset that `text` names.
 
     Args:
-        text: a name (`"mnist5k"`), a name with literal arguments (`"bag(size=2000, seed=1)"`), or the path
-            of an .npz file.
+        text: one of
+
+            - a name: `mnist5k`
+            - a call with literal arguments: `bag(size=2000, seed=1)`, `folder("pets", image_size=32)`
+            - a place: `folder:PATH` and `npy:PATH`, short for `folder("PATH")` and `npy("PATH")`
+            - the path of an .npz file
 
     Returns:
         The dataset. Its name is `text`, so that what is recorded of it can be loaded again.
@@ -30,21 +38,28 @@ def load(text: str) -> ArrayDataset:
         >>> len(pwact.data.load("bag(size=30, seed=1)"))
         30
     """
-    if text.endswith(".npz"):
-        dataset = sources.npz(text)
-    else:
-        _check_name(text.partition("(")[0].strip(), text)
-        dataset = resolve(text, sources)
+    dataset = _made(text)
     return dataset if dataset.name == text else dataclasses.replace(dataset, name=text)
+
+
+def _made(text: str) -> Any:
+    source, _, place = text.partition(":")
+    if source in PLACES and place:
+        return getattr(sources, source)(place)
+    if text.endswith(".npz"):
+        return sources.npz(text)
+    _check_name(text.partition("(")[0].strip(), text)
+    return resolve(text, sources)
 
 
 def _check_name(name: str, text: str) -> None:
     if name in sources.__all__:
         return
-    names = [source for source in sources.__all__ if source != "npz"]
+    names = [source for source in sources.__all__ if source != "npz" and source not in PLACES]
+    places = ", ".join(PLACES.values())
     close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
     raise PwactError(
-        f"one of the datasets {', '.join(names)}, or the path of an .npz file",
+        f"one of the datasets {', '.join(names)}, or {places}, or the path of an .npz file",
         f"'{text}'",
-        f"nearest: {close[0]}" if close else "pick one of these, or give a path that ends in .npz",
+        f"nearest: {close[0]}" if close else f"give one of these, {places} or a path that ends in .npz",
     )

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from pwact.core.provenance import index_hash
-from pwact.data.dataset import ArrayDataset, Dataset, check_indices
+from pwact.data.dataset import Dataset, check_indices
 from pwact.data.seeds import generator
 from pwact.errors import PwactError
 from pwact.types import Batch
@@ -68,9 +68,14 @@ class Subset:
 
     def masks(self, indices: Any) -> Bool[np.ndarray, "batch row column"]:
         """Exact object masks of the images at `indices` of this subset."""
-        if not isinstance(self.whole, ArrayDataset):
-            raise PwactError("a dataset with object masks", f"{self.whole.name!r}", "use a synthetic set")
-        return self.whole.masks(self.index[check_indices(indices, len(self))])
+        if not self.has_masks:
+            raise PwactError(
+                "a dataset with object masks",
+                f"{self.whole.name!r}, which has none",
+                "use a synthetic set: bag, relation or shape_texture",
+            )
+        at = self.index[check_indices(indices, len(self))]
+        return self.whole.masks(at)  # type: ignore[attr-defined]
 
 
 def subset(dataset: Dataset, indices: Any, *, name: str | None = None) -> Subset:

@@ -111,7 +111,7 @@ def test_load_takes_literal_arguments():
         ("mnist", "found 'mnist'; nearest: mnist5k"),
         ("MNIST", "found 'MNIST'; nearest: mnist5k"),
         ("arrays", "one of the datasets bag, digits, .* or the path of an .npz file; found 'arrays'"),
-        ("photos/train", "found 'photos/train'; .*a path that ends in .npz"),
+        ("photos/train", "found 'photos/train'; .*folder:PATH.*a path that ends in .npz"),
         ("bag(sise=3)", "arguments that bag takes"),
         ("bag(size=open('x'))", "'open'"),
         ("bag(size=1+1)", "literal"),

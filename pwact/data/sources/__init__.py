@@ -2,9 +2,11 @@
 
 from pwact.data.sources.bag import bag
 from pwact.data.sources.digits import digits
+from pwact.data.sources.folder import folder
 from pwact.data.sources.mnist5k import mnist5k
+from pwact.data.sources.npy import npy
 from pwact.data.sources.npz import npz
 from pwact.data.sources.relation import relation
 from pwact.data.sources.shape_texture import shape_texture
 
-__all__ = ["bag", "digits", "mnist5k", "npz", "relation", "shape_texture"]
+__all__ = ["bag", "digits", "folder", "mnist5k", "npy", "npz", "relation", "shape_texture"]
