@@ -118,10 +118,9 @@ def sweep(
     provenance.check_finite_variables(variables)
     with contextlib.nullcontext() if state is None else StateFile(state) as file:
         saver = None if file is None else Saver(file, seconds("save_every", save_every))
-        run = Run(
-            task, mesh.everywhere(variables, task.devices), dataset, batch_size, micro_batch, progress, saver
-        )
+        placed = mesh.everywhere(variables, task.devices)
         try:
+            run = Run(task, placed, dataset, batch_size, micro_batch, progress, saver)
             results = run.results()
             if keep_state:
                 run.keep()

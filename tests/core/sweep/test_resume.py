@@ -169,6 +169,15 @@ def test_interrupted_before_the_first_image(tmp_path, asked):
     assert not list(tmp_path.iterdir())
 
 
+def test_interrupted_before_it_goes_on_it_says_what_is_kept(tmp_path, asked):
+    def interrupt(positions):
+        raise KeyboardInterrupt
+
+    interrupted(asked, tmp_path / "s", LOAD * 4)
+    with pytest.raises(KeyboardInterrupt, match="images are kept in .*make the same call again"):
+        sweep(asked, tmp_path / "s", data=Changed(asked[2], interrupt))
+
+
 def test_a_state_can_be_kept_until_the_result_is_safe(tmp_path, asked, whole):
     state = tmp_path / "s"
     first = sweep(asked, state, keep_state=True)
