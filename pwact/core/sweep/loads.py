@@ -75,6 +75,8 @@ def _read(dataset: Any, positions: np.ndarray, masks: bool) -> Batch:
 
     try:
         return read(positions)
+    except PwactError:  # a reader that says itself what is wrong
+        raise
     except Exception as error:  # a dataset's reader raises whatever a damaged file leads it to
         for position in np.sort(positions):
             try:

@@ -85,3 +85,26 @@ def test_a_dataset_may_use_its_buffer_again():
 
     for batch in list(loads(Thrifty(), 2, False)):
         np.testing.assert_array_equal(batch.image.ravel(), batch.index)
+
+
+@pytest.mark.parametrize(
+    ("broken", "error", "words"),
+    [
+        ({3, 4}, OSError("truncated"), r"position 3 of 'six'; found OSError: truncated"),
+        (
+            {3},
+            PwactError("a whole file", "half of cat.png", "mend it"),
+            r"^expected a whole file; found half",
+        ),
+        (None, MemoryError("too much"), r"4 images of 'six' at once, from 0 on; found MemoryError: too much"),
+    ],
+)
+def test_an_image_that_cannot_be_read(broken, error, words):
+    class Broken(Data):
+        def read(self, positions):
+            if len(positions) > 1 if broken is None else broken & {int(at) for at in positions}:
+                raise error
+            return super().read(positions)
+
+    with pytest.raises(PwactError, match=words):
+        list(loads(Broken(), 4, False))

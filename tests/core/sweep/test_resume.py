@@ -174,7 +174,7 @@ def test_interrupted_before_it_goes_on_it_says_what_is_kept(tmp_path, asked):
         raise KeyboardInterrupt
 
     interrupted(asked, tmp_path / "s", LOAD * 4)
-    with pytest.raises(KeyboardInterrupt, match="images are kept in .*make the same call again"):
+    with pytest.raises(KeyboardInterrupt, match=r"images are kept in .*make the same call again"):
         sweep(asked, tmp_path / "s", data=Changed(asked[2], interrupt))
 
 
