@@ -46,7 +46,7 @@ def command(
     split: str = typer.Option("all", help="all, or train or test as `pwact train` split them."),
     split_seed: int = typer.Option(0, min=0, help="Of that split."),
     gradient_of: str | None = typer.Option(
-        None, help="The logit that gradients are of: of the label, or of the prediction."
+        None, help="For of_gradient(...): label or prediction, whose logit the gradient is of."
     ),
     batch_size: int = typer.Option(256, help="Images read at once."),
     micro_batch: str | None = typer.Option(

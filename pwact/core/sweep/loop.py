@@ -137,7 +137,8 @@ class Run:
         compiled, (place, audit, carry, _) = self._program(task), self._now
         if carry is None:
             carry = resume.restored(place.carry, compiled.init()) if place.carry else compiled.init()
-        self._now = _Now(dataclasses.replace(place, carry={}), audit, carry, False)
+        place = dataclasses.replace(place, carry={})  # which lets go of the file's
+        self._now = _Now(place, audit, carry, False)
         with contextlib.closing(
             loads.prefetched(loads.loads(self._dataset, self._batch_size, self._masks, place.images))
         ) as images:

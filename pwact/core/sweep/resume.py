@@ -208,9 +208,11 @@ def _place(content: Content) -> Place:
     note, arrays = content
     found: dict[str, Result] = {}
     for number, (node, name, dims) in enumerate(note["found"]):
-        found.setdefault(node, {})[name] = Named(arrays[f"found {number}"], tuple(dims))
+        found.setdefault(node, {})[name] = Named(arrays[f"found {number}"].copy(), tuple(dims))
     carry = {name.removeprefix("carry"): arrays[name] for name in arrays if name.startswith("carry")}
-    return Place(index=arrays["index"], carry=carry, found=found, **{name: note[name] for name in NOTED})
+    return Place(
+        index=arrays["index"].copy(), carry=carry, found=found, **{name: note[name] for name in NOTED}
+    )
 
 
 def _told(value: Any) -> str:
