@@ -60,7 +60,7 @@ def written_out(work: Work, net: Network, setting: dict[str, Any]) -> Run:
         for layer in net.layers:
             x = layer(x)
             if isinstance(layer, torch.nn.ReLU):
-                new.append(updated(states[len(new)], x, setting["by_image"]))
+                new.append(updated(states[len(new)], x))
         net.head(x.mean((2, 3)))
         return new
 

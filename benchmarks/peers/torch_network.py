@@ -17,7 +17,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 THREADS: dict[str, tuple] = {"threads": (CORES, 1)} if DEVICE.type == "cpu" and CORES > 1 else {}
 LAYOUT: dict[str, tuple] = {"channels_last": (False, True), "batch": (32, 8, 16, 64, 128, 256)}
 OPTIONS = THREADS | LAYOUT
-SIX_OPTIONS = THREADS | {"compile": ("nothing", "update")} | LAYOUT | {"by_image": (False, True)}
+SIX_OPTIONS = THREADS | {"compile": ("nothing", "update")} | LAYOUT
 torch.set_grad_enabled(False)
 torch._dynamo.config.recompile_limit = 1000  # past it, PyTorch would go on without compiling
 torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 for everyone
@@ -73,12 +73,8 @@ def fresh(shape: torch.Size) -> list[torch.Tensor]:
     return [count, zero, zero.clone(), none, zero + torch.inf, none.clone(), zero - torch.inf, none.clone()]
 
 
-def updated(state: list[torch.Tensor], a: torch.Tensor, by_image: bool) -> list[torch.Tensor]:
-    """The state after one more batch (Chan, Golub, LeVeque).
-
-    `by_image` finds extrema one image of the batch after the other, which is elementwise, in place of a
-    reduction over the batch.
-    """
+def updated(state: list[torch.Tensor], a: torch.Tensor) -> list[torch.Tensor]:
+    """The state after one more batch (Chan, Golub, LeVeque)."""
     count, mean, squares, fired, low, low_at, high, high_at = state
     n = len(a)
     batch_mean = a.mean(0)
@@ -87,14 +83,11 @@ def updated(state: list[torch.Tensor], a: torch.Tensor, by_image: bool) -> list[
     squares = squares + (off * off).sum(0) + delta * delta * (count * (n / (count + n)))
     mean = mean + delta * (n / (count + n))
     fired = fired + (a > 0).sum(0, dtype=torch.int32)
-    if by_image:
-        extremes = [(a[k], k, a[k], k) for k in range(n)]
-    else:
-        extremes = [(*a.min(0), *a.max(0))]
-    for least, least_at, most, most_at in extremes:
-        low_at = torch.where(least < low, (count + least_at).int(), low_at)
-        high_at = torch.where(most > high, (count + most_at).int(), high_at)
-        low, high = torch.minimum(low, least), torch.maximum(high, most)
+    least, least_at = a.min(0)
+    most, most_at = a.max(0)
+    low_at = torch.where(least < low, (count + least_at).int(), low_at)
+    high_at = torch.where(most > high, (count + most_at).int(), high_at)
+    low, high = torch.minimum(low, least), torch.maximum(high, most)
     return [count + n, mean, squares, fired, low, low_at, high, high_at]
 
 
@@ -107,12 +100,11 @@ class SixStatistics:
     name = None  # what TorchLens asks of a statistic
 
     def __init__(self, setting: dict[str, Any]):
-        self.by_image = setting["by_image"]
         self.step = compiled_update if setting["compile"] == "update" else updated
         self.state: list[torch.Tensor] = []
 
     def update(self, a: torch.Tensor) -> None:
-        self.state = self.step(self.state or fresh(a.shape[1:]), a, self.by_image)
+        self.state = self.step(self.state or fresh(a.shape[1:]), a)
 
     def result(self) -> SixStatistics:
         return self

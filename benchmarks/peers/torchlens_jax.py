@@ -18,8 +18,11 @@ from worker import Peer, Result, Run, Work, serve
 def build(work: Work, task: str, setting: dict[str, Any]) -> Run:
     variables = of_jax(work)
 
+    def logits(variables: dict, x: jax.Array) -> jax.Array:
+        return own.forward(variables, x)[0]
+
     def look(x: jax.Array) -> list[np.ndarray]:
-        trace = torchlens.trace(lambda x: own.forward(variables, x)[0], x, backend="jax")
+        trace = torchlens.trace(logits, (variables, x), backend="jax")
         labels = [label for label in trace.layer_labels if label.startswith("max_")]
         return [np.asarray(trace[label].out) for label in labels]
 
