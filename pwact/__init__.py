@@ -13,6 +13,7 @@ _HOME = {
     "receptive_fields": "pwact.core.receptive_field.table",
     "effective_receptive_field": "pwact.stats.effective_field",
     "sweep": "pwact.core.sweep",
+    "plan": "pwact.core.sweep",
     "open_results": "pwact.core.results",
     "PwactError": "pwact.errors",
 }

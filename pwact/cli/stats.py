@@ -49,8 +49,11 @@ def command(
         None, help="For of_gradient(...): label or prediction, whose logit the gradient is of."
     ),
     batch_size: int = typer.Option(256, help="Images read at once."),
-    micro_batch: str | None = typer.Option(
-        None, help="Images computed on at once; fastest: by a trial.", show_default="by size"
+    micro_batch: int | None = typer.Option(
+        None, min=1, help="Images computed on at once.", show_default="by size, or by a trial"
+    ),
+    memory: float | None = typer.Option(
+        None, help="GiB that it may take.", show_default="nine tenths of what is free"
     ),
     out: pathlib.Path | None = typer.Option(
         None, help="The file to make.", show_default="runs/stats-1.nc, -2, ..."
@@ -99,7 +102,8 @@ def command(
                 preprocess=question.trained.preprocess,
                 gradient_of=logit_of(gradient_of),
                 batch_size=batch_size,
-                micro_batch=images_at_once(micro_batch),
+                micro_batch=micro_batch,
+                memory=bytes_of(memory),
                 progress=Progress(stages, question),
                 state=state,
                 save_every=save_every,
@@ -179,13 +183,13 @@ def prediction_logit(logits: Any, label: Any, prediction: Any) -> Any:
     return label_logit(logits, prediction, prediction)
 
 
-def images_at_once(text: str | None) -> Any:
-    """--micro-batch as `micro_batch` of a sweep."""
-    if text in (None, "fastest"):
-        return text
-    if not text.isdecimal():
-        raise PwactError("a number of images, or fastest", f"--micro-batch {text}", "give one of these")
-    return int(text)
+def bytes_of(gib: float | None) -> int | None:
+    """--memory as `memory` of a sweep."""
+    if gib is None:
+        return None
+    if not 0 < gib < 2**33:
+        raise PwactError("a number of GiB above 0", f"--memory {gib:g}", "give one, such as 4")
+    return max(1, round(gib * 2**30))
 
 
 class Progress:

@@ -6,6 +6,7 @@ import functools
 import math
 import os
 import pathlib
+import platform
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
 
@@ -19,6 +20,9 @@ CACHE_BYTES = 1 << 20
 
 DEVICE_BYTES = 256 << 20
 """Activations of one micro-batch on an accelerator: enough to fill it, little beside its memory."""
+
+UNCOUNTED_BYTES = 128 << 20
+"""On CPU, by benchmarks/memory.py."""
 
 ROWS, SMALL_ROW_BYTES = 8, 1 << 12
 """Rows that XLA on CPU reduces in registers, and the size below which it is not worth a loop."""
@@ -61,6 +65,37 @@ def micro_batches(bytes_per_image: int, largest: int, limit: int) -> list[int]:
     most = math.ceil(limit / ROWS) * ROWS
     base = min(2 ** round(math.log2(min(max(guess, 1), 1024))), most)
     return [size for size in (base, base // 2, base * 2, base // 4) if 1 <= size <= most]
+
+
+class Setting(NamedTuple):
+    """How a program that looks inside a network is compiled: results differ in their last bits at most.
+
+    Attributes:
+        micro_batch: images computed on at once.
+        options: for the compiler, as (name, value).
+    """
+
+    micro_batch: int
+    options: tuple[tuple[str, str], ...]
+
+
+def settings(bytes_per_image: int, largest: int, limit: int) -> list[Setting]:
+    """The settings worth trying, the best guess first.
+
+    The options of `compiler_options` with up to three of `micro_batches`; and none, with a small one.
+
+    Args:
+        bytes_per_image: of all activations that are looked at.
+        largest: bytes of the largest of them.
+        limit: images that there are at most.
+
+    Example:
+        >>> settings(100, 100, limit=30)[0].micro_batch
+        32
+    """
+    sizes, options = micro_batches(bytes_per_image, largest, limit), tuple(sorted(compiler_options().items()))
+    others = [Setting(sizes[min(1, len(sizes) - 1)], ())] if options else []
+    return [*(Setting(size, options) for size in sizes[:3]), *others]
 
 
 class SeedPlan(NamedTuple):
@@ -154,6 +189,44 @@ def rows_side_by_side(rows: int, row_bytes: int) -> int:
         return 1
     widest = SMALL_ROW_BYTES // max(row_bytes, 1)
     return max((number for number in range(1, widest + 1) if rows % (ROWS * number) == 0), default=1)
+
+
+def uncounted_bytes() -> int:
+    """What compiling and running take on top of what a program says of itself.
+
+    On CPU the compiler works in this process, and the convolution library takes memory of its own;
+    benchmarks/memory.py measures both. An accelerator's memory holds neither.
+    """
+    return UNCOUNTED_BYTES if jax.default_backend() == "cpu" else 0
+
+
+def loads_in_flight() -> int:
+    """Loads of images that are in the memory that programs run in, beside the one that is computed on.
+
+    On CPU one is being read, one waits to be computed, one may still be asked for what was wrong in it; an
+    accelerator holds the one that is sent to it.
+    """
+    return 3 if jax.default_backend() == "cpu" else 1
+
+
+def devices_a_memory(devices: int) -> int:
+    """How many of these devices share a memory: on CPU all do, accelerators each have their own."""
+    return devices if jax.default_backend() == "cpu" else 1
+
+
+def this_machine() -> str:
+    """What a trial of settings holds for, in words: another processor may prefer another setting."""
+    kinds = ", ".join(device.device_kind for device in jax.devices())
+    return f"{jax.default_backend()}: {kinds}; {_processor()}, {cores()} cores, cache {cache_bytes()}"
+
+
+@functools.cache
+def _processor() -> str:
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 @functools.cache

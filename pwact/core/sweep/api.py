@@ -8,19 +8,18 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import xarray as xr
 
 from pwact.core import provenance
 from pwact.core.accumulator import Accumulator
-from pwact.core.backend import compiler_options
 from pwact.core.memory import described
 from pwact.core.results import to_tree
 from pwact.core.sweep import mesh
 from pwact.core.sweep.loop import Run
-from pwact.core.sweep.request import accumulators, image_count, images_of, known_sites, seconds
+from pwact.core.sweep.request import accumulators, images_of, known_sites, seconds, sizes
 from pwact.core.sweep.resume import Saver
 from pwact.core.sweep.state_file import StateFile
 from pwact.core.sweep.task import Task, nodes
@@ -38,7 +37,8 @@ def sweep(
     gradient_of: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None,
     devices: Sequence[jax.Device] | None = None,
     batch_size: int = 256,
-    micro_batch: int | Literal["fastest"] | None = None,
+    micro_batch: int | None = None,
+    memory: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     state: str | os.PathLike[str] | None = None,
     save_every: float = 60.0,
@@ -70,9 +70,13 @@ def sweep(
             model and states of its own, which are merged after each reading of the dataset; a state above
             256 MiB whose channels are on their own is dealt out by channel instead. How many there are may
             change the last bits of sums, never a count, an index or an order statistic.
-        micro_batch: images that a device computes on at once. None: from the size of activations and
-            cache, the same on every call; "fastest": tried on the first images, which may differ from call
-            to call and with it the last bits of sums. What was used is in the attributes.
+        micro_batch: images that a device computes on at once. None: guessed from the size of activations and
+            cache, and in a long sweep tried on the first images and then remembered, so that the same call
+            on the same machine gives the same bits (`pwact.plan` says which). What was used is in the
+            attributes.
+        memory: bytes that the sweep may take, of each device or on CPU of this process. Statistics that do
+            not fit together are swept one group after the other, to the same bits. None: nine tenths of
+            what is free now.
         progress: called with (images done, images in all) at the beginning and after each load; a
             statistic that reads the dataset twice makes that twice the images.
         state: a file to keep the place of the sweep in, so that the same call goes on after whatever ended
@@ -112,15 +116,13 @@ def sweep(
     statistics, images = accumulators(statistics), images_of(dataset)
     asked = nodes(known_sites(probe, sites), statistics)
     task = Task(probe, asked, preprocess, logits, gradient_of, mesh.usable(devices))
-    batch_size = min(image_count("batch_size", batch_size), images)
-    if micro_batch not in (None, "fastest"):
-        micro_batch = image_count("micro_batch", micro_batch)
+    batch_size, micro_batch, memory = sizes(images, batch_size, micro_batch, memory)
     provenance.check_finite_variables(variables)
     with contextlib.nullcontext() if state is None else StateFile(state) as file:
         saver = None if file is None else Saver(file, seconds("save_every", save_every))
         placed = mesh.everywhere(variables, task.devices)
         try:
-            run = Run(task, placed, dataset, batch_size, micro_batch, progress, saver)
+            run = Run(task, placed, dataset, batch_size, micro_batch, memory, progress, saver)
             results = run.results()
             if keep_state:
                 run.keep()
@@ -143,11 +145,13 @@ def sweep(
                 "statistics": json.dumps({name: described(acc) for name, acc in statistics.items()}),
                 **({} if gradient_of is None else {"gradient_of": described(gradient_of)}),
                 "images": images,
-                "passes": task.passes,
+                "passes": run.passes,
+                "groups": len(place.groups),
                 "devices": json.dumps([str(device) for device in task.devices]),
                 "batch_size": batch_size,
-                "micro_batch": place.micro_batch,
-                "compiler_options": json.dumps(compiler_options()),
+                "micro_batch": place.settled.setting.micro_batch,
+                "compiler_options": json.dumps(dict(place.settled.setting.options)),
+                "settled": place.settled.how,
                 "seconds": round(place.seconds, 3),
                 "seconds_waiting_for_images": round(place.waited, 3),
                 "resumed": json.dumps(place.resumed),

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Generator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -15,6 +15,7 @@ from pwact.core.accumulator import Result
 from pwact.core.sweep import loads, planner, program, resume
 from pwact.core.sweep.audit import Audit
 from pwact.core.sweep.faults import blame, refuse_overflow
+from pwact.core.sweep.footprint import Job
 from pwact.core.sweep.request import check_request
 from pwact.core.sweep.resume import Place, Saver
 from pwact.core.sweep.task import Task, shapes
@@ -42,12 +43,10 @@ class Run:
         variables: with what, on the device.
         dataset: over what.
         batch_size: images of a load.
-        micro_batch: images computed on at once, or how to find their number.
+        micro_batch: images computed on at once; None for what the planner finds best.
+        memory: bytes that it may take; None for what the planner finds free.
         progress: told of (images done, images in all), all passes counted.
         saver: what keeps the place of the sweep, if anything does.
-
-    Attributes:
-        micro_batch: the number that was found.
 
     Raises:
         PwactError: a question that shapes alone show to be wrong, or the saver's file is of another sweep.
@@ -59,7 +58,8 @@ class Run:
         variables: Any,
         dataset: Any,
         batch_size: int,
-        micro_batch: int | Literal["fastest"] | None,
+        micro_batch: int | None,
+        memory: int | None,
         progress: Callable[[int, int], None] | None,
         saver: Saver | None,
     ):
@@ -73,16 +73,21 @@ class Run:
         check_request(task, shapes(task, variables, first), dataset)
         self._masks = "mask" in shapes(task, variables, first).used
         self._first = first if self._masks else first._replace(mask=None)
-        self.micro_batch = (saver and saver.micro_batch) or planner.micro_batch(
-            task, variables, self._first, batch_size, micro_batch
-        )
-        self._total = task.passes * len(dataset)
+        place = self._beginning(saver, micro_batch, memory)
+        self._setting = place.settled.setting
+        groups = [task.only(parts) for parts in place.groups]
+        self._readings = [(group, number) for group in groups for number in range(group.passes)]
+        self._total = len(self._readings) * len(dataset)
         self._waiting: tuple[Task, Batch, Any] | None = None
-        place = Place.beginning(self.micro_batch)
         if saver is not None:
             place = self._resumed(saver, known) or place
         self._now = _Now(place, Audit(place.index), None, False)
         self._done = place.number * len(dataset) + place.images
+
+    @property
+    def passes(self) -> int:
+        """Readings of the dataset, of all groups together."""
+        return len(self._readings)
 
     @property
     def place(self) -> Place:
@@ -93,8 +98,8 @@ class Run:
         """Of each node: read the dataset as often as its statistics ask for."""
         self._tell(0)
         try:
-            while (number := self._now.place.number) < self._task.passes:
-                self._end_of_pass(number, self._read(self._task.on_pass(number)))
+            for group, number in self._readings[self._now.place.number :]:
+                self._end_of_pass(group, number, self._read(group.on_pass(number)))
             found = self._ordered()
         except BaseException:
             self._keep_if_whole()
@@ -120,17 +125,25 @@ class Run:
             )
             self._saver.save(place, done)
 
+    def _beginning(self, saver: Saver | None, micro_batch: int | None, memory: int | None) -> Place:
+        """Before the first image, with what was decided when the sweep first began."""
+        if saver is not None and saver.decided is not None:
+            return Place.beginning(**saver.decided)
+        job = Job(self._task, self._variables, self._first, self._batch_size, len(self._dataset))
+        planned = planner.schedule(job, micro_batch, memory)
+        return Place.beginning(planned.settled, [list(group.parts) for group in planned.groups])
+
     def _resumed(self, saver: Saver, known: dict[str, str]) -> Place | None:
         """The place that the file tells of, once it is of this very computation."""
-        arguments = (self.micro_batch, self._variables, self._first, self._batch_size)
-        begun = saver.number > 0  # the first program is not needed any more
-        text = program.text(self._task, *arguments) if begun else self._program(self._task).text
+        arguments = (self._setting, self._variables, self._first, self._batch_size)
+        needed = saver.number == 0 and self._readings[0][0] == self._task
+        text = self._program(self._task).text if needed else program.text(self._task, *arguments)
         ends = program.text_of_ends(self._task, self._variables, self._first)
         saver.check({**known, "computation": f"{text} {ends}"})
         return saver.kept()
 
     def _program(self, task: Task) -> program.Program:
-        return program.compiled(task, self.micro_batch, self._variables, self._first, self._batch_size)
+        return program.compiled(task, self._setting, self._variables, self._first, self._batch_size)
 
     def _read(self, task: Task) -> program.States:
         """The images that are still to come, once each, into the states."""
@@ -144,8 +157,9 @@ class Run:
         ) as images:
             while (load := self._next(images)) is not None:
                 audit.add(load)
-                batch = loads.in_micro_batches(load, self.micro_batch, compiled.micro_batches)
-                number = np.int32(-(-len(load.label) // self.micro_batch))
+                size = self._setting.micro_batch
+                batch = loads.in_micro_batches(load, size, compiled.micro_batches)
+                number = np.int32(-(-len(load.label) // size))
                 self._now = self._now._replace(**self._ran(compiled, batch, number))
                 # One load behind: the device never waits for the host, nor does the host run far ahead of it.
                 self._settle()
@@ -160,11 +174,11 @@ class Run:
         carry, faults = compiled.run(self._now.carry, self._variables, batch, number)
         return {"carry": carry, "faults": faults}
 
-    def _end_of_pass(self, number: int, states: program.States) -> None:
+    def _end_of_pass(self, group: Task, number: int, states: program.States) -> None:
         """Results of the statistics that are complete, and the states that the others go on with."""
         place, audit, carry, _ = self._now
         order = audit.finish(self._dataset, int(np.asarray(carry[1]).sum()))
-        ended, further = self._task.ending_on(number), self._task.on_pass(number + 1)
+        ended, further = group.ending_on(number), group.on_pass(number + 1)
         found = {node: dict(result) for node, result in place.found.items()}
         for node, result in program.results(ended, states).items():
             found[node] = found.get(node, {}) | result
@@ -172,7 +186,7 @@ class Run:
         if further.nodes:
             going_on = program.advance(further, program.only(further, states))
             after = self._program(further).begun(going_on)
-        place = dataclasses.replace(place, number=number + 1, images=0, found=found, order=order)
+        place = dataclasses.replace(place, number=place.number + 1, images=0, found=found, order=order)
         self._now = _Now(place, Audit(), after, False)
 
     def _ordered(self) -> dict[str, Result]:
@@ -204,7 +218,7 @@ class Run:
             return
         task, load, faults = self._waiting
         used = shapes(task, self._variables, self._first).used
-        blame(task, used, self._variables, self.micro_batch, load, faults)
+        blame(task, used, self._variables, self._setting.micro_batch, load, faults)
         self._waiting = None
         self._tell(len(load.label))
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import SingleDeviceSharding
 
 from pwact.core import backend
 from pwact.core.accumulator import Result, State
@@ -34,6 +37,8 @@ class Program(NamedTuple):
         begun: the states that a reading begins with -> states and count.
         micro_batches: that a full load holds.
         text: sha256 of what `init` and `run` were compiled from.
+        memory: what the compiler says that `run` takes on a device.
+        seconds: that compiling took.
     """
 
     init: Callable[[], tuple[States, Counter]]
@@ -42,35 +47,35 @@ class Program(NamedTuple):
     begun: Callable[[States], tuple[States, Counter]]
     micro_batches: int
     text: str
+    memory: Any
+    seconds: float
 
 
-def compiled(task: Task, micro_batch: int, variables: Any, load: Batch, batch_size: int) -> Program:
-    """The program for this task and micro-batch: from memory if the same was asked for before.
+def compiled(task: Task, setting: backend.Setting, variables: Any, load: Batch, batch_size: int) -> Program:
+    """The program for this task and setting: from memory if the same was asked for before.
 
     Args:
         task: what to compute.
-        micro_batch: images computed on at once.
+        setting: how many images at once, and with which options.
         variables: one set; others of the same shapes use the same program.
         load: one load of images on the host, for shapes and dtypes.
         batch_size: images of a full load.
     """
-    shape = _shape(task, micro_batch, batch_size)
-
-    def compile_it() -> Program:
-        return _compile(task, _lower(task, shape, variables, load))
-
-    return remembered(task.probe, ("program", shape, task_key(task, variables, load)), compile_it)
+    key = ("program", setting, batch_size, task_key(task, variables, load))
+    return remembered(
+        task.probe, key, lambda: _compile(task, _lower(task, setting, variables, load, batch_size))
+    )
 
 
-def text(task: Task, micro_batch: int, variables: Any, load: Batch, batch_size: int) -> str:
+def text(task: Task, setting: backend.Setting, variables: Any, load: Batch, batch_size: int) -> str:
     """The `text` of the program that `compiled` would return; nothing is compiled."""
-    return _lower(task, _shape(task, micro_batch, batch_size), variables, load).text
+    return _lower(task, setting, variables, load, batch_size).text
 
 
 def text_of_ends(task: Task, variables: Any, load: Batch) -> str:
     """The sha256 of what follows each reading of the dataset, the same in every process."""
     known = shapes(task, variables, load)
-    states = jax.eval_shape(lambda: _init(task, known))
+    states = state_specs(task, known)
     further = task.on_pass(1)
     ends = [_lowered_for(task, states, "finalize")]
     if further.nodes:
@@ -84,11 +89,11 @@ def only(task: Task, states: States) -> States:
 
 
 def results(task: Task, states: States) -> dict[str, Result]:
-    """Of each node the result of each statistic, its arrays called `statistic.array`."""
-    found = _compiled_for(task, states, "finalize")
+    """Of each node the result of each statistic, its arrays called `statistic.array`, on the host."""
+    found = ending(task, states, "finalize")(states)
     return {
         node.name: {
-            f"{name}.{array}": value
+            f"{name}.{array}": dataclasses.replace(value, values=np.asarray(value.values))
             for name, _ in node.statistics
             for array, value in found[node.name][name].items()
         }
@@ -98,7 +103,13 @@ def results(task: Task, states: States) -> dict[str, Result]:
 
 def advance(task: Task, states: States) -> States:
     """The states that a further pass over the dataset begins with."""
-    return _compiled_for(task, states, "advance")
+    return ending(task, states, "advance")(states)
+
+
+def ending(task: Task, states: Any, what: Literal["finalize", "advance"]) -> Any:
+    """One of the last steps of every statistic, compiled for states of these shapes."""
+    key = (what, task.nodes, *_spec_key(states))
+    return remembered(task.probe, key, lambda: backend.compiled(_lowered_for(task, states, what)))
 
 
 def places(task: Task, used: frozenset[str]) -> list[str]:
@@ -126,35 +137,46 @@ class _Lowered(NamedTuple):
         return _sha256(self.init, self.run)
 
 
-def _shape(task: Task, micro_batch: int, batch_size: int) -> tuple[int, int]:
-    """(micro-batches of a full load, as many on every device; images of each)."""
-    each = -(-batch_size // (micro_batch * len(task.devices)))
-    return each * len(task.devices), micro_batch
-
-
 def _sha256(*lowered: Any) -> str:
     return hashlib.sha256("".join(one.as_text() for one in lowered).encode()).hexdigest()
 
 
-def _compiled_for(task: Task, states: States, what: str) -> Any:
-    """One of the last steps of every statistic, by its name in `Accumulator`."""
-    key = (what, task.nodes, *_spec_key(states))
-    return remembered(task.probe, key, lambda: backend.compiled(_lowered_for(task, states, what)))(states)
-
-
 def _lowered_for(task: Task, states: States, what: str) -> Any:
+    return jax.jit(_each(task, what)).lower(states)
+
+
+def _each(task: Task, what: str) -> Callable[[States], Any]:
+    """One of the functions of every statistic, by its name in `Accumulator`."""
+
     def every(states: States) -> Any:
         return {
             node.name: {name: getattr(acc, what)(states[node.name][name]) for name, acc in node.statistics}
             for node in task.nodes
         }
 
-    return jax.jit(every).lower(states)
+    return every
 
 
 def _spec_key(tree: Any) -> tuple[Any, ...]:
     leaves, structure = jax.tree.flatten(tree)
     return structure, tuple((leaf.shape, leaf.dtype, getattr(leaf, "sharding", None)) for leaf in leaves)
+
+
+def state_specs(task: Task, known: Shapes) -> Any:
+    """The states of all devices together, as shapes and dtypes, and where they lie if there is one device."""
+    states = jax.eval_shape(lambda: _init(task, known))
+    if len(task.devices) > 1:
+        return states
+    where = SingleDeviceSharding(task.devices[0])
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where, weak_type=leaf.weak_type),
+        states,
+    )
+
+
+def result_specs(task: Task, states: Any) -> Any:
+    """The results of states of these shapes, as shapes and dtypes."""
+    return jax.eval_shape(_each(task, "finalize"), states)
 
 
 def _init(task: Task, known: Shapes) -> States:
@@ -164,7 +186,9 @@ def _init(task: Task, known: Shapes) -> States:
 
 
 def _compile(task: Task, lowered: _Lowered) -> Program:
-    where, run = lowered.where, backend.compiled(lowered.run)
+    started = time.perf_counter()
+    where, init, run = lowered.where, backend.compiled(lowered.init), backend.compiled(lowered.run)
+    taken = time.perf_counter() - started
 
     def dealt(carry: Any, variables: Any, load: Batch, number: Any) -> Any:
         return run(carry, variables, where.deal(load), np.int32(-(-int(number) // where.devices)))
@@ -178,15 +202,15 @@ def _compile(task: Task, lowered: _Lowered) -> Program:
     nodes = task.nodes  # and not the task, which would keep the probe alive
     join = jax.jit(lambda states: where.joined(nodes, states))
     begin = jax.jit(lambda states: where.spread(nodes, (states, Counter.zeros())), out_shardings=where.carry)
-    return Program(
-        *(backend.compiled(lowered.init), dealt, joined, begun, lowered.micro_batches, lowered.text)
-    )
+    memory = run.memory_analysis()
+    return Program(init, dealt, joined, begun, lowered.micro_batches, lowered.text, memory, taken)
 
 
-def _lower(task: Task, shape: tuple[int, int], variables: Any, load: Batch) -> _Lowered:
+def _lower(task: Task, setting: backend.Setting, variables: Any, load: Batch, batch_size: int) -> _Lowered:
     known = shapes(task, variables, load)
     where = layout(task, known)
-    micro_batches, _ = shape
+    micro_batches = -(-batch_size // (setting.micro_batch * where.devices)) * where.devices
+    shape = (micro_batches, setting.micro_batch)
 
     def init() -> tuple[States, Counter]:
         return where.spread(task.nodes, (_init(task, known), Counter.zeros()))
@@ -210,7 +234,7 @@ def _lower(task: Task, shape: tuple[int, int], variables: Any, load: Batch) -> _
     jitted = jax.jit(
         where.shared(task.nodes, run, micro_batches),
         donate_argnums=0,
-        compiler_options=backend.compiler_options(),
+        compiler_options=dict(setting.options),
     )
     number = jax.ShapeDtypeStruct((), jnp.int32)
     return _Lowered(

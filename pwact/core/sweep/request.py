@@ -89,6 +89,15 @@ def image_count(name: str, value: Any) -> int:
     return whole_number(name, value, f"give {name} as a number of images")
 
 
+def sizes(images: int, batch_size: Any, micro_batch: Any, memory: Any) -> tuple[int, int | None, int | None]:
+    """Images of a load, images computed on at once, bytes of memory; None where not asked for."""
+    return (
+        min(image_count("batch_size", batch_size), images),
+        None if micro_batch is None else image_count("micro_batch", micro_batch),
+        None if memory is None else whole_number("memory", memory, "give memory as a number of bytes"),
+    )
+
+
 def seconds(name: str, value: Any) -> float:
     """A time of 0 seconds or more."""
     do = f"give {name} in seconds, 0 or more"

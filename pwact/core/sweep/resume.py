@@ -13,10 +13,11 @@ import numpy as np
 
 from pwact.core import provenance
 from pwact.core.accumulator import Named, Result
-from pwact.core.backend import compiler_options
+from pwact.core.backend import Setting, compiler_options
 from pwact.core.memory import described
 from pwact.core.sweep.state_file import ANEW, Content, StateFile
-from pwact.core.sweep.task import Task
+from pwact.core.sweep.task import Part, Task
+from pwact.core.sweep.trial import Settled
 from pwact.errors import PwactError
 
 SHARE = 0.02
@@ -28,7 +29,7 @@ TELLING = {"sites", "statistics", "preprocess", "logits", "gradient_of"}
 HASHED = {"names", "computation"}
 """What a reader is not shown where something else differs too."""
 
-NOTED = ("micro_batch", "number", "images", "order", "seconds", "waited", "resumed")
+NOTED = ("settled", "groups", "number", "images", "order", "seconds", "waited", "resumed")
 """The parts of a place that are no arrays."""
 
 
@@ -37,7 +38,8 @@ class Place:
     """How far a sweep has come, and all that it needs to go on.
 
     Args:
-        micro_batch: images computed on at once.
+        settled: the setting of its programs.
+        groups: the parts of the task that are swept together.
         index: dataset indices of the images counted in the present reading, in the order they went by.
         carry: states and count after these, by path in their tree.
         found: results of the statistics that are complete, by node.
@@ -49,7 +51,8 @@ class Place:
         resumed: images done, all readings counted, wherever it was gone on from.
     """
 
-    micro_batch: int
+    settled: Settled
+    groups: list[list[Part]]
     index: np.ndarray
     carry: dict[str, Any]
     found: dict[str, Result]
@@ -61,9 +64,9 @@ class Place:
     resumed: list[int] = dataclasses.field(default_factory=list)
 
     @classmethod
-    def beginning(cls, micro_batch: int) -> Place:
+    def beginning(cls, settled: Settled, groups: list[list[Part]]) -> Place:
         """Before the first image."""
-        return cls(micro_batch, np.zeros(0, np.int32), {}, {})
+        return cls(settled, groups, np.zeros(0, np.int32), {}, {})
 
 
 class Saver:
@@ -76,7 +79,7 @@ class Saver:
     Attributes:
         images: that the file tells of, all readings counted.
         number: readings that it tells of as complete.
-        micro_batch: of the sweep that it tells of; None where it tells of none.
+        decided: setting and groups of the sweep that it tells of; None where it tells of none.
 
     Raises:
         PwactError: a file that is not a sweep's state, or of which nothing is whole.
@@ -88,7 +91,7 @@ class Saver:
         note = {} if self._content is None else self._content.note
         self.images: int = note.get("done", 0)
         self.number: int = note.get("number", 0)
-        self.micro_batch: int | None = note.get("micro_batch")
+        self.decided = _decided(note) if note else None
         self._identity: dict[str, str] = {}
         self._next = time.monotonic() + every
 
@@ -210,9 +213,16 @@ def _place(content: Content) -> Place:
     for number, (node, name, dims) in enumerate(note["found"]):
         found.setdefault(node, {})[name] = Named(arrays[f"found {number}"].copy(), tuple(dims))
     carry = {name.removeprefix("carry"): arrays[name] for name in arrays if name.startswith("carry")}
-    return Place(
-        index=arrays["index"].copy(), carry=carry, found=found, **{name: note[name] for name in NOTED}
-    )
+    noted = {name: note[name] for name in NOTED} | _decided(note)
+    return Place(index=arrays["index"].copy(), carry=carry, found=found, **noted)
+
+
+def _decided(note: dict[str, Any]) -> dict[str, Any]:
+    (micro_batch, options), how = note["settled"]
+    return {
+        "settled": Settled(Setting(micro_batch, tuple(map(tuple, options))), how),
+        "groups": [[tuple(part) for part in group] for group in note["groups"]],
+    }
 
 
 def _told(value: Any) -> str:

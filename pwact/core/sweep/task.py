@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +16,10 @@ from pwact.types import Batch, Observation
 
 OPTIONAL = ("prediction", "logits", "gradient", "mask")
 """The parts of an observation that are computed, or read, only where a statistic looks at them."""
+
+
+Part = tuple[str, str]
+"""A node and the name of a statistic there."""
 
 
 class Node(NamedTuple):
@@ -55,18 +59,27 @@ class Task(NamedTuple):
         """How often the dataset is read."""
         return max(acc.passes for node in self.nodes for _, acc in node.statistics)
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What it could be split into: node and name of each statistic."""
+        return tuple((node.name, name) for node in self.nodes for name, _ in node.statistics)
+
+    def only(self, parts: Collection[Part]) -> Task:
+        """These of its parts."""
+        return self._where(lambda part, acc: part in parts)
+
     def on_pass(self, number: int) -> Task:
         """What is still to be computed when the dataset has been read `number` times."""
-        return self._where(lambda acc: acc.passes > number)
+        return self._where(lambda part, acc: acc.passes > number)
 
     def ending_on(self, number: int) -> Task:
         """What pass `number` is the last of."""
-        return self._where(lambda acc: acc.passes == number + 1)
+        return self._where(lambda part, acc: acc.passes == number + 1)
 
-    def _where(self, chosen: Callable[[Accumulator], bool]) -> Task:
+    def _where(self, chosen: Callable[[Part, Accumulator], bool]) -> Task:
         nodes = []
         for node in self.nodes:
-            statistics = tuple((name, acc) for name, acc in node.statistics if chosen(acc))
+            statistics = tuple((name, acc) for name, acc in node.statistics if chosen((node.name, name), acc))
             if statistics:
                 nodes.append(node._replace(statistics=statistics))
         return self._replace(nodes=tuple(nodes))

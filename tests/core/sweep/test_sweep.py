@@ -191,26 +191,6 @@ def test_progress_ends_at_all_images(probe, variables, data):
     assert seen == [(0, 37), (10, 37), (20, 37), (30, 37), (37, 37)]
 
 
-def test_fastest_tries_once_and_remembers(variables, data, monkeypatch):
-    own = pwact.probe(model, jnp.zeros((2, 5, 5, 2)), variables=variables)
-    tried = []
-
-    def seconds(task, size, *rest):
-        tried.append(size)
-        return abs(size - 18)
-
-    monkeypatch.setattr(pwact.core.sweep.planner, "_seconds", seconds)
-    sizes = [sweep(own, variables, data, micro_batch="fastest").attrs["micro_batch"] for _ in range(2)]
-    assert len(tried) == len(set(tried)) > 1
-    assert sizes == [min(tried, key=lambda size: abs(size - 18))] * 2
-
-
-def test_fastest_runs(probe, variables, data, by_hand):
-    tree = sweep(probe, variables, data, micro_batch="fastest", batch_size=16)
-    assert 1 <= tree.attrs["micro_batch"] <= 16
-    np.testing.assert_allclose(tree["stem"]["m.mean"], by_hand["stem"].mean(0), atol=2e-6)
-
-
 def decided() -> Accumulator:
     """How often each class was the model's decision: a statistic of the prediction alone."""
 
