@@ -84,7 +84,8 @@ def footprint(job: Job, task: Task, setting: backend.Setting) -> Footprint:
             peak = max(peak, fixed + _made(end))
             kept += end.output_size_in_bytes
         if further.nodes:
-            peak = max(peak, fixed + _made(program.ending(further, here, "advance").memory_analysis()))
+            going_on = program.ending(further, program.only(further, here), "advance")
+            peak = max(peak, fixed + _made(going_on.memory_analysis()))
     return Footprint(tree_bytes(states), kept, peak + beside(job))
 
 
