@@ -196,13 +196,13 @@ class Progress:
     """Where a sweep is, and at first whether it goes on from somewhere."""
 
     def __init__(self, stages: Stages, question: Question):
-        self.stages, self.begun = stages, False
-        passes = max(acc.passes for acc in question.statistics.values())
-        self.readings = f", {passes} readings of {len(question.data):,}" if passes > 1 else ""
+        self.stages, self.begun, self.images = stages, False, len(question.data)
 
     def __call__(self, done: int, total: int) -> None:
         if not self.begun and done:
-            console.print(f"Resuming at image {done:,} of {total:,}{self.readings}.", markup=False)
+            passes = total // self.images
+            readings = f", {passes} readings of {self.images:,}" if passes > 1 else ""
+            console.print(f"Resuming at image {done:,} of {total:,}{readings}.", markup=False)
         self.begun = True
         self.stages("Sweeping", done / total)
 
