@@ -23,7 +23,7 @@ from pwact.cli.common import Stages, ctrl_c
 from pwact.models import quick
 from pwact.train import load_checkpoint
 
-VERBS = ("study", "train", "sites", "stats", "report")
+VERBS = ("study", "train", "sites", "plan", "stats", "report")
 
 
 @pytest.fixture(scope="module")

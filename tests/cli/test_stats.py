@@ -205,8 +205,8 @@ def test_gradients_and_pairs(run, tmp_path, capsys):
     found = pwact.open_results(out)
     assert found.attrs["micro_batch"] == 32 and "label_logit" in found.attrs["gradient_of"]
     assert np.abs(found["blocks.0.relu"]["of_gradient_moments.mean"]).max() > 0
-    for wrong in (["--gradient-of", "labels"], ["--micro-batch", "many"]):
-        assert "one of these" in main_fails(["stats", str(run), "moments", *wrong], capsys)
+    wrong = ["stats", str(run), "moments", "--gradient-of", "labels"]
+    assert "one of these" in main_fails(wrong, capsys)
 
 
 def test_a_loader_that_takes_the_time_is_said(run, tmp_path, capsys, monkeypatch):
