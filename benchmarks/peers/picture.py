@@ -68,8 +68,8 @@ def where(result: dict[str, Any]) -> str:
 
 def table(result: dict[str, Any]) -> str:
     rows = [
-        "| statistics | way | times pwact | seconds | memory, MiB | best setting found |",
-        "|---|---|---|---|---|---|",
+        "| statistics | way | times pwact | seconds | first run | MiB | best setting found |",
+        "|---|---|---|---|---|---|---|",
     ]
     for comparison, title in TITLES.items():
         if comparison not in result["comparisons"]:
@@ -79,9 +79,12 @@ def table(result: dict[str, Any]) -> str:
             entry = entries[name]
             setting = ", ".join(f"{key} {value}" for key, value in entry["setting"].items()) or "as it comes"
             mark = "" if entry["holds"] else " (numbers differ)"
-            memory, seconds = entry["memory"].get("second_run_mib", "failed"), entry["median_seconds"]
-            rows.append(f"| {title} | {name}{mark} | {ratio:.2f} | {seconds:.2f} | {memory} | {setting} |")
+            memory, seconds = entry["memory"], entry["median_seconds"]
+            rest = f"{memory.get('first_run_seconds')} | {memory.get('second_run_mib')} | {setting}"
+            rows.append(f"| {title} | {name}{mark} | {ratio:.2f} | {seconds:.2f} | {rest} |")
         rows += [
-            f"| {title} | {name} | failed | | | {e['error']} |" for name, e in entries.items() if "error" in e
+            f"| {title} | {name} | failed | | | | {e['error']} |"
+            for name, e in entries.items()
+            if "error" in e
         ]
     return "\n".join(rows)

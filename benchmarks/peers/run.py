@@ -80,6 +80,7 @@ COMPARISONS = {
         Way("Flax capture or sow, NumPy", "jax", "six"),
         Way("JAX, a jitted update by hand", "jax", "six by hand"),
         Way("PyTorch hooks", "torch", "six"),
+        Way("PyTorch, compiled by hand", "torch", "six by hand"),
         Way("baukit", "baukit", "six"),
         Way("baukit, its own Variance", "baukit", "six by Variance"),
         Way("Captum", "captum", "six", lacks="does not say which image gave an extremum"),
@@ -220,7 +221,7 @@ class Bench:
         return best, tried
 
     def memory(self, way: Way, setting: dict[str, Any]) -> dict[str, Any]:
-        """MiB that a fresh process grows by, at most, in its first run and in its second."""
+        """MiB that a fresh process grows by, at most, in its first run, which may compile, and its second."""
         worker = Worker(way.peer, self.options)
         runs = [self.run(way, setting, self.options.images, worker) for _ in range(2)]
         worker.close()
@@ -228,6 +229,7 @@ class Bench:
             return {"error": next(one["error"] for one in runs if "error" in one)}
         first, second = ((one["resident_peak"] - runs[0]["resident_before"]) / 2**20 for one in runs)
         found: dict[str, Any] = {"first_run_mib": round(first), "second_run_mib": round(second)}
+        found["first_run_seconds"] = round(runs[0]["seconds"], 2)
         if runs[1]["device_peak"] is not None:
             found["device_mib"] = round(runs[1]["device_peak"] / 2**20)
         return found

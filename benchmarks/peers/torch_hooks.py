@@ -1,4 +1,4 @@
-"""PyTorch forward hooks that feed running statistics; and the bare forward pass of PyTorch."""
+"""PyTorch: forward hooks that feed running statistics, network and updates compiled as one, bare forward."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch_network import (
+    LAYOUT,
     OPTIONS,
     SIX_OPTIONS,
+    THREADS,
     Network,
     SixStatistics,
     arrays,
@@ -25,7 +27,7 @@ from worker import Peer, Result, Run, Work, serve
 def build(work: Work, task: str, setting: dict[str, Any]) -> Run:
     net = network(work, setting)
     if task == "forward":
-        forward = torch.compile(net, dynamic=False) if setting["compile"] == "all" else net
+        forward = torch.compile(net, dynamic=False) if setting["compile"] else net
 
         def bare() -> Result:
             logits = [forward(batch) for batch in batches(work, setting)]
@@ -33,8 +35,8 @@ def build(work: Work, task: str, setting: dict[str, Any]) -> Run:
 
         return bare
 
-    if setting["compile"] == "all":
-        return written_out(work, net, setting)
+    if task == "six by hand":
+        return by_hand(work, net, setting)
 
     def run() -> Result:
         found = [SixStatistics(setting) for _ in net.relus()]
@@ -51,7 +53,7 @@ def build(work: Work, task: str, setting: dict[str, Any]) -> Run:
     return run
 
 
-def written_out(work: Work, net: Network, setting: dict[str, Any]) -> Run:
+def by_hand(work: Work, net: Network, setting: dict[str, Any]) -> Run:
     """Without hooks: network and updates compiled as one function."""
 
     @partial(torch.compile, dynamic=False)
@@ -79,6 +81,6 @@ def written_out(work: Work, net: Network, setting: dict[str, Any]) -> Run:
 
 
 if __name__ == "__main__":
-    six = SIX_OPTIONS | {"compile": ("nothing", "update", "all")}
-    choices = {"forward": {"compile": ("nothing", "all")} | OPTIONS, "six": six}
+    forward = THREADS | {"compile": (False, True)} | LAYOUT
+    choices = {"forward": forward, "six": SIX_OPTIONS, "six by hand": OPTIONS}
     serve(Peer(build, choices, ("torch", "numpy"), device_name, device_peak))

@@ -17,7 +17,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 THREADS: dict[str, tuple] = {"threads": (CORES, 1)} if DEVICE.type == "cpu" and CORES > 1 else {}
 LAYOUT: dict[str, tuple] = {"channels_last": (False, True), "batch": (32, 8, 16, 64, 128, 256)}
 OPTIONS = THREADS | LAYOUT
-SIX_OPTIONS = THREADS | {"compile": ("nothing", "update")} | LAYOUT
+SIX_OPTIONS = THREADS | {"compile": (False, True)} | LAYOUT
 torch.set_grad_enabled(False)
 torch._dynamo.config.recompile_limit = 1000  # past it, PyTorch would go on without compiling
 torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 for everyone
@@ -100,7 +100,7 @@ class SixStatistics:
     name = None  # what TorchLens asks of a statistic
 
     def __init__(self, setting: dict[str, Any]):
-        self.step = compiled_update if setting["compile"] == "update" else updated
+        self.step = compiled_update if setting["compile"] else updated
         self.state: list[torch.Tensor] = []
 
     def update(self, a: torch.Tensor) -> None:
