@@ -1,6 +1,7 @@
 """Datasets: random access by index, fixed splits, recorded preprocessing."""
 
 from pwact.data.arrays import arrays
+from pwact.data.corrupted import Corrupted, corrupted
 from pwact.data.dataset import ArrayDataset, Dataset
 from pwact.data.load import load
 from pwact.data.preprocess import Preprocess
@@ -10,12 +11,14 @@ from pwact.data.stored import StoredDataset
 
 __all__ = [
     "ArrayDataset",
+    "Corrupted",
     "Dataset",
     "Preprocess",
     "StoredDataset",
     "Subset",
     "arrays",
     "bag",
+    "corrupted",
     "digits",
     "folder",
     "load",

@@ -8,11 +8,13 @@ from typing import Any
 
 from pwact.core.registry import resolve
 from pwact.data import sources
+from pwact.data.corrupted import corrupted
 from pwact.data.dataset import Dataset
 from pwact.errors import PwactError
 
 #: What `SOURCE:TEXT` may begin with; it is short for SOURCE("TEXT").
 PLACES = {"folder": "folder:PATH", "npy": "npy:PATH"}
+FACTORIES = {name: getattr(sources, name) for name in sources.__all__} | {"corrupted": corrupted}
 
 
 def load(text: str) -> Dataset:
@@ -25,6 +27,7 @@ def load(text: str) -> Dataset:
             - a call with literal arguments: `bag(size=2000, seed=1)`, `folder("pets", image_size=32)`
             - a place: `folder:PATH` and `npy:PATH`, short for `folder("PATH")` and `npy("PATH")`
             - the path of an .npz file
+            - `corrupted(mnist5k(), 'fog', severity=4)`, with any call inside
 
     Returns:
         The dataset. Its name is `text`, so that what is recorded of it can be loaded again.
@@ -49,11 +52,11 @@ def _made(text: str) -> Any:
     if text.endswith(".npz"):
         return sources.npz(text)
     _check_name(text.partition("(")[0].strip(), text)
-    return resolve(text, sources)
+    return resolve(text, FACTORIES)
 
 
 def _check_name(name: str, text: str) -> None:
-    if name in sources.__all__:
+    if name in FACTORIES:
         return
     names = [source for source in sources.__all__ if source != "npz" and source not in PLACES]
     places = ", ".join(PLACES.values())

@@ -12,10 +12,15 @@ from pwact.errors import PwactError
 
 def generator(seed: Any) -> np.random.Generator:
     """NumPy's generator from an integer or from a jax key: the same numbers on every machine."""
+    return np.random.default_rng(seed_words(seed))
+
+
+def seed_words(seed: Any) -> list[int]:
+    """What seeds NumPy's generator: the integer, or the words of a jax key."""
     if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
         if seed < 0:
             raise PwactError("a seed of 0 or more", f"{seed}", "pick another seed")
-        return np.random.default_rng(int(seed))
+        return [int(seed)]
     try:
         data = jax.random.key_data(seed) if jax.dtypes.issubdtype(seed.dtype, jax.dtypes.prng_key) else seed
         words = np.asarray(data)
@@ -25,4 +30,4 @@ def generator(seed: Any) -> np.random.Generator:
         raise PwactError(
             "an integer or one jax key as seed", repr(seed), "pass seed=0 or jax.random.key(0)"
         ) from None
-    return np.random.default_rng([int(word) for word in words])
+    return [int(word) for word in words]
