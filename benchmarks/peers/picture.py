@@ -42,15 +42,21 @@ def draw(result: dict[str, Any], path: pathlib.Path) -> None:
         squeeze=False,
         layout="constrained",
     )
-    most = max(max(bars.values()) for bars in panels.values())
+    values = [value for bars in panels.values() for value in bars.values()]
+    least, most = min(values), max(values)
     for ax, (name, bars) in zip(axes[:, 0], panels.items(), strict=True):
-        colors = ["#0b6e4f" if way == "pwact.sweep" else "#9aa5b1" for way in bars]
-        ax.barh(list(bars), list(bars.values()), color=colors)
-        for row, value in enumerate(bars.values()):
-            ax.text(value * 1.04, row, f"{value:.2f}" if value < 10 else f"{value:.1f}", va="center")
-        ax.invert_yaxis()
+        entries = result["comparisons"][name]
+        labels = [way if entries[way]["holds"] else f"{way} (numbers differ)" for way in bars]
+        for row, (way, value) in enumerate(bars.items()):
+            color = "#0b6e4f" if way == "pwact.sweep" else "#6b7785"
+            ax.plot([1, value], [row, row], color=color, linewidth=2)
+            ax.plot(value, row, "o", color=color)
+            ax.annotate(f"{value:.2f}", (value, row), (8, 0), textcoords="offset points", va="center")
+        ax.set_yticks(range(len(bars)), labels)
         ax.axvline(1, color="#0b6e4f", linewidth=0.8)
-        ax.set(xscale="log", title=TITLES[name], xlim=(min(0.5, 0.8 * min(bars.values())), most * 2))
+        ax.set(xscale="log", xlim=(least / 1.5, most * 2), ylim=(len(bars) - 0.5, -0.5))
+        ax.set_title(TITLES[name], loc="left")
+        ax.xaxis.set_major_formatter("{x:g}")
         ax.spines[["top", "right"]].set_visible(False)
     axes[-1, 0].set_xlabel(
         f"times pwact.sweep (less is faster), {result['images']:,} images, on {where(result)}"

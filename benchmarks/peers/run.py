@@ -22,6 +22,7 @@ Writes results/peers-<device>.json and .svg beside this folder.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -132,14 +133,16 @@ class Worker:
 
     def ask(self, **request: Any) -> dict[str, Any]:
         assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
         line = self.process.stdout.readline()
         return json.loads(line) if line else {"error": f"the process ended with {self.process.wait()}"}
 
     def close(self) -> None:
         assert self.process.stdin
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.wait()
 
 
@@ -235,47 +238,52 @@ class Bench:
         return found
 
 
+def settle(bench: Bench, way: Way) -> dict[str, Any]:
+    """The best setting of a way, and how its numbers over all images compare with float64."""
+    setting, tried = bench.search(way)
+    entry: dict[str, Any] = {"peer": way.peer, "setting": setting}
+    if way.lacks:
+        entry["lacks"] = way.lacks
+    if way.images:
+        entry["images_run"] = bench.images(way, bench.options.images)
+    found = bench.checked(way, setting, bench.options.images)
+    entry |= {name: found[name] for name in ("error", "holds", "off") if name in found}
+    print(f"{way.name}: {setting}, {found}", file=sys.stderr, flush=True)
+    return entry | {"searched": tried}
+
+
 def measure(bench: Bench, ways: dict[str, list[Way]]) -> dict[str, Any]:
     options = bench.options
-    report: dict[str, dict[str, Any]] = {comparison: {} for comparison in ways}
-    for comparison, members in ways.items():
-        for way in members:
-            setting, tried = bench.search(way)
-            entry: dict[str, Any] = {"peer": way.peer, "setting": setting}
-            if way.lacks:
-                entry["lacks"] = way.lacks
-            if way.images:
-                entry["images_run"] = bench.images(way, options.images)
-            first = bench.checked(way, setting, options.images)
-            entry |= {name: first[name] for name in ("error", "holds", "off") if name in first}
-            entry["searched"] = tried
-            report[comparison][way.name] = entry
-            print(f"{comparison}: {way.name}: {setting}, {first}", file=sys.stderr, flush=True)
-    timed = {
-        comparison: [w for w in members if "error" not in report[comparison][w.name]]
-        for comparison, members in ways.items()
-    }
+    report = {name: {way.name: settle(bench, way) for way in members} for name, members in ways.items()}
     seconds: dict[tuple[str, str], list[float]] = {}
     loads = []
     for number in range(options.rounds):
         loads.append(round(os.getloadavg()[0], 2))
-        for comparison, members in timed.items():
-            turn = number % max(len(members), 1)
+        for comparison, members in ways.items():
+            turn = number % len(members)
             for way in members[turn:] + members[:turn]:
                 entry = report[comparison][way.name]
-                took = bench.run(way, entry["setting"], options.images)["seconds"]
+                if "error" in entry:
+                    continue
+                answer = bench.run(way, entry["setting"], options.images)
+                if "error" in answer:
+                    entry["error"] = answer["error"]
+                    continue
                 scale = options.images / bench.images(way, options.images)
-                seconds.setdefault((comparison, way.name), []).append(took * scale)
+                seconds.setdefault((comparison, way.name), []).append(answer["seconds"] * scale)
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
     for worker in bench.workers.values():
         worker.close()
-    for comparison, members in timed.items():
-        base = seconds.get((comparison, members[0].name), [])
+    for comparison, members in ways.items():
+        first = members[0].name
         for way in members:
-            own_seconds, entry = seconds[comparison, way.name], report[comparison][way.name]
-            entry["median_seconds"] = round(statistics.median(own_seconds), 4)
-            entry[f"times_{members[0].name}"] = round(own.ratio(own_seconds, base), 3)
-            entry["all_seconds"] = [round(value, 4) for value in own_seconds]
+            entry = report[comparison][way.name]
+            if "error" in entry:
+                continue
+            took = seconds[comparison, way.name]
+            entry["median_seconds"] = round(statistics.median(took), 4)
+            entry[f"times_{first}"] = round(own.ratio(took, seconds[comparison, first]), 3)
+            entry["all_seconds"] = [round(value, 4) for value in took]
             entry["memory"] = bench.memory(way, entry["setting"])
     return {"loads_before_rounds": loads, "comparisons": report}
 
