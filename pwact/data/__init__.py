@@ -1,5 +1,6 @@
 """Datasets: random access by index, fixed splits, recorded preprocessing."""
 
+from pwact.data import augment
 from pwact.data.arrays import arrays
 from pwact.data.corrupted import Corrupted, corrupted
 from pwact.data.dataset import ArrayDataset, Dataset
@@ -17,6 +18,7 @@ __all__ = [
     "StoredDataset",
     "Subset",
     "arrays",
+    "augment",
     "bag",
     "corrupted",
     "digits",
