@@ -36,7 +36,7 @@ def pins(path: pathlib.Path) -> dict[str, str]:
 
 
 def missing(python: pathlib.Path, wanted: dict[str, str]) -> list[str]:
-    command = [python, "-c", MISSING, json.dumps(wanted)]
+    command = [str(python), "-c", MISSING, json.dumps(wanted)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -51,7 +51,16 @@ def python_of(requirements: str | None, folder: pathlib.Path) -> pathlib.Path:
         subprocess.run([sys.executable, "-m", "venv", place], check=True)
     if missing(python, pins(path)):
         print(f"installing {path.name}", file=sys.stderr)
-        command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", path]
+        command = [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-r",
+            str(path),
+        ]
         subprocess.run(command, check=True, stdout=sys.stderr)
         if still := missing(python, pins(path)):
             raise SystemExit(f"{place} lacks {', '.join(still)} after installing {path}")
