@@ -11,11 +11,17 @@ import weakref
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar
 
+import jax
+import numpy as np
+
 KEPT = 64
 """Per probe; the least recently used go first."""
 
-LIBRARIES = ("jax", "jaxlib", "numpy")
-"""Their modules and functions do not change under us."""
+LIBRARIES = ("jax", "jaxlib", "numpy", "pwact")
+"""Their functions do not change under us, what they close over aside."""
+
+DEEPEST = 12
+"""How far values are followed that functions refer to; what lies deeper counts as the object that it is."""
 
 _WRITTEN: dict[int, str] = {}
 """How to ask for what a memoized factory made, which lives as long as the process does."""
@@ -44,10 +50,12 @@ def remembered(probe: Any, key: Hashable, make: Callable[[], Item]) -> Item:
 
 
 def function_key(function: Any) -> Hashable:
-    """What tells functions apart: two lambdas written at the same place with the same values are one.
+    """What tells functions apart: their code with all values that it refers to, as these are now.
 
-    A function made anew on every call, such as `logits=lambda outputs: outputs[0]` in a loop, would
-    otherwise be compiled anew.
+    Two lambdas written at the same place with the same values are one, so that a loop which makes
+    `logits=lambda outputs: outputs[0]` anew each time is not compiled anew. The same function is another
+    when a variable, an array or an attribute that it uses has changed since. Attributes of modules are
+    taken to stay.
 
     Example:
         >>> def scaled(by):
@@ -57,39 +65,59 @@ def function_key(function: Any) -> Hashable:
         >>> function_key(scaled(2)) == function_key(scaled(3))
         False
     """
-    if isinstance(function, types.FunctionType):
-        return _written(function, ()) or function
-    return function if isinstance(function, Hashable) else _Itself(function)
+    return _content(function, ())
 
 
-def _written(function: types.FunctionType, within: tuple[types.FunctionType, ...]) -> Hashable | None:
-    """A function's code with every value that it refers to; None where one of these might change unseen."""
-    if function in within:
-        return None
-    names = _names(function.__code__) & function.__globals__.keys()
+def _content(value: Any, within: tuple[int, ...]) -> Hashable:
+    """A value as something that is equal for equal values and stays as it is when the value changes."""
+    if isinstance(value, (int, float, complex, str, bytes, type(None))):
+        return type(value), repr(value) if isinstance(value, (float, complex)) else value
+    unchanging = isinstance(value, (type, types.ModuleType, jax.Array)) or id(value) in _WRITTEN
+    if unchanging or len(within) > DEEPEST:
+        return _Itself(value)
+    if id(value) in within:
+        return "again", within.index(id(value))
+
+    def inner(part: Any) -> Hashable:
+        return _content(part, (*within, id(value)))
+
+    if isinstance(value, types.FunctionType):
+        return _written(value, inner)
+    if isinstance(value, types.MethodType):
+        return "method", inner(value.__func__), inner(value.__self__)
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        content = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        return "array", value.shape, value.dtype, content
+    if isinstance(value, Mapping):
+        return type(value), tuple((inner(key), inner(part)) for key, part in value.items())
+    if isinstance(value, (tuple, list)):
+        return type(value), tuple(map(inner, value))
+    if isinstance(value, functools.partial):
+        return "partial", inner(value.func), inner(value.args), inner(value.keywords)
+    if hasattr(value, "__dict__"):
+        return type(value), inner(dict(vars(value)))
+    return _Itself(value)
+
+
+def _written(function: types.FunctionType, inner: Callable[[Any], Hashable]) -> Hashable:
+    """A function's code with every value that it refers to."""
+    names = sorted(_names(function.__code__) & function.__globals__.keys())
+    if function.__module__ and function.__module__.partition(".")[0] in LIBRARIES:
+        names = []
+    return (
+        function.__code__,
+        tuple(inner(_cell(cell)) for cell in function.__closure__ or ()),
+        inner(function.__defaults__),
+        inner(function.__kwdefaults__),
+        tuple((name, inner(function.__globals__[name])) for name in names),
+    )
+
+
+def _cell(cell: types.CellType) -> Any:
     try:
-        values = [cell.cell_contents for cell in function.__closure__ or ()]
-    except ValueError:  # a cell that is still empty
+        return cell.cell_contents
+    except ValueError:  # still empty
         return None
-    values += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    values += [function.__globals__[name] for name in sorted(names)]
-    key: list[Hashable] = [function.__code__]
-    for value in values:
-        if isinstance(value, (int, float, str, bool, type(None))):
-            key.append((type(value), value))
-        elif _of_library(value):
-            key.append(value)
-        elif isinstance(value, types.FunctionType) and (inner := _written(value, (*within, function))):
-            key.append(inner)
-        else:
-            return None
-    return tuple(key)
-
-
-def _of_library(value: Any) -> bool:
-    if isinstance(value, types.ModuleType):
-        return value.__name__.partition(".")[0] in LIBRARIES
-    return callable(value) and (getattr(value, "__module__", None) or "").partition(".")[0] in LIBRARIES
 
 
 def _names(code: types.CodeType) -> set[str]:

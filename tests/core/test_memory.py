@@ -51,8 +51,41 @@ def test_functions_that_differ_are_told_apart():
         assert memory.function_key(maker(2)) != memory.function_key(maker(3))
         assert memory.function_key(maker(2)) != memory.function_key(maker(2.0))
         array = np.ones(3)
-        assert memory.function_key(maker(array)) != memory.function_key(maker(array))  # it may change
+        assert memory.function_key(maker(array)) == memory.function_key(maker(array.copy()))
+        assert memory.function_key(maker(array)) != memory.function_key(maker(2 * array))
     assert memory.function_key(lambda x: x + 1) != memory.function_key(lambda x: x + 2)
+
+
+def test_a_function_is_another_when_what_it_uses_has_changed():
+    class Scale:
+        def __init__(self):
+            self.by, self.steps = 1.0, [1]
+
+        def __call__(self, x):
+            return x * self.by
+
+    scale, array, table = Scale(), np.ones(3), {"by": 1.0}
+
+    def scaled(x):
+        return x * array * table["by"]
+
+    seen = [memory.function_key(scale), memory.function_key(scaled), memory.function_key(scale.__call__)]
+    again = [memory.function_key(scale), memory.function_key(scaled), memory.function_key(scale.__call__)]
+    assert seen == again
+    scale.by, array[1] = 2.0, 5.0
+    changed = [memory.function_key(scale), memory.function_key(scaled), memory.function_key(scale.__call__)]
+    assert not any(one == other for one, other in zip(seen, changed, strict=True))
+    array[1], table["by"] = 1.0, 3.0
+    assert memory.function_key(scaled) not in (seen[1], changed[1])
+    scale.steps.append(2)
+    assert memory.function_key(scale) != changed[0]
+
+
+def test_functions_that_refer_to_themselves_have_a_key():
+    def countdown(n):
+        return n if n == 0 else countdown(n - 1)
+
+    assert memory.function_key(countdown) == memory.function_key(countdown)
 
 
 LOOP = """
@@ -78,29 +111,21 @@ def test_a_global_that_changes_is_seen(source):
     exec(compile(source, "script", "exec"), numbers)
     one, two, again, whole = numbers["found"]
     assert two == again and len({one, two, whole}) == 3
-    arrays = {"key": memory.function_key, "jnp": jnp, "scales": [np.ones(2)] * 2}
+    arrays = {"key": memory.function_key, "jnp": jnp, "scales": [np.ones(2), np.ones(2), np.zeros(2)]}
     exec(compile(source, "script", "exec"), arrays)
-    assert arrays["found"][0] != arrays["found"][1]
+    assert arrays["found"][0] == arrays["found"][1] != arrays["found"][2]
 
 
-def test_functions_that_call_themselves_are_told_apart_by_identity():
-    def maker():
-        def again(x):
-            return again(x - 1) if x else 0
-
-        return again
-
-    first, second = maker(), maker()
-    assert memory.function_key(first) == memory.function_key(first) != memory.function_key(second)
-
-
-def test_a_callable_without_a_hash_is_itself():
+def test_a_callable_without_a_hash_is_what_it_holds():
     class Scaled:
         __hash__ = None
 
-        def __call__(self, x):
-            return x
+        def __init__(self, by):
+            self.by = by
 
-    one, other = Scaled(), Scaled()
-    assert memory.function_key(one) == memory.function_key(one) != memory.function_key(other)
+        def __call__(self, x):
+            return x * self.by
+
+    one, other = Scaled(1), Scaled(2)
+    assert memory.function_key(one) == memory.function_key(Scaled(1)) != memory.function_key(other)
     assert hash(memory.function_key(one)) == hash(memory.function_key(one))
