@@ -59,5 +59,7 @@ class Counter:
         return self.high.astype(jnp.float32) * 2.0**32 + self.low.astype(jnp.float32)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        exact = np.asarray(self.high).astype(np.int64) * 2**32 + np.asarray(self.low).astype(np.int64)
+        exact = np.asarray(self.high).astype(np.int64)
+        exact <<= 32
+        exact += np.asarray(self.low)
         return np.asarray(exact, dtype)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from pwact.core import backend
+from pwact.core.counter import Counter
 from pwact.core.sweep import program
 from pwact.core.sweep.task import Task, shapes
 from pwact.types import Batch
@@ -81,7 +82,7 @@ def footprint(job: Job, task: Task, setting: backend.Setting) -> Footprint:
         peak = max(peak, kept + memories * (run.argument_size_in_bytes + _made(run)))
         if ended.nodes:
             end = program.ending(ended, here, "finalize").memory_analysis()
-            peak = max(peak, fixed + _made(end))
+            peak = max(peak, fixed + _made(end) + _counters(program.result_specs(ended, here)))
             kept += end.output_size_in_bytes
         if further.nodes:
             going_on = program.ending(further, program.only(further, here), "advance")
@@ -98,6 +99,12 @@ def beside(job: Job) -> int:
 def tree_bytes(tree: Any) -> int:
     """Of all arrays in a tree, or of the shapes and dtypes of such."""
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _counters(results: Any) -> int:
+    """Counts are made anew on the host, as 64-bit integers beside the two limbs of the device."""
+    counters = jax.tree.leaves(results, is_leaf=lambda leaf: isinstance(leaf, Counter))
+    return sum(tree_bytes(each) for each in counters if isinstance(each, Counter))
 
 
 def _made(memory: Any) -> int:
