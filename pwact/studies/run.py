@@ -18,7 +18,7 @@ import xarray as xr
 from pwact.core.provenance import machine, variables_hash
 from pwact.core.results import save_results
 from pwact.data import load, split
-from pwact.data.dataset import ArrayDataset, Dataset
+from pwact.data.dataset import Dataset
 from pwact.errors import PwactError
 from pwact.records import StudyRecord, write_record
 from pwact.studies import arrangement, arrays, measure, networks, pictures, synthetic, verdict, words
@@ -93,7 +93,7 @@ class _Study:
     def __init__(
         self,
         config: StudyConfig,
-        whole: ArrayDataset,
+        whole: Dataset,
         folder: Path,
         report: Callable[[str, float], None] | None,
     ):
