@@ -17,8 +17,9 @@ from pwact.core import provenance
 from pwact.core.accumulator import Accumulator
 from pwact.core.memory import described
 from pwact.core.results import to_tree
-from pwact.core.sweep import mesh
+from pwact.core.sweep import hosts, mesh
 from pwact.core.sweep.loop import Run
+from pwact.core.sweep.peers import Peers
 from pwact.core.sweep.request import accumulators, images_of, known_sites, seconds, sizes
 from pwact.core.sweep.resume import Saver
 from pwact.core.sweep.state_file import StateFile
@@ -53,6 +54,9 @@ def sweep(
     stay in cache. It is compiled once for a probe, sites, statistics and shapes: further sets of
     variables of the same shapes use it again.
 
+    Where `jax.distributed` has joined several processes, all of them make the same call: each reads its
+    share of the loads, and the result is the same in all.
+
     Args:
         probe: the model (`pwact.probe`).
         variables: what `probe.run` takes; all finite.
@@ -77,11 +81,11 @@ def sweep(
         memory: bytes that the sweep may take, of each device or on CPU of this process. Statistics that do
             not fit together are swept one group after the other, to the same bits. None: nine tenths of
             what is free now.
-        progress: called with (images done, images in all) at the beginning and after each load; a
-            statistic that reads the dataset twice makes that twice the images.
+        progress: called with (images done, images in all) of this process at the beginning and after each
+            load; a statistic that reads the dataset twice makes that twice the images.
         state: a file to keep the place of the sweep in, so that the same call goes on after whatever ended
             the process, to the same bits. Beside it stand `.previous`, `.lock` and `.writing`. It is there
-            until the result is returned.
+            until the result is returned. Of several processes each keeps its own, `.process-0` and so on.
         save_every: seconds between two saves. Where one takes long they are further apart, so that
             saving takes no more than 2 % of the time.
         keep_state: leave the state file when the sweep is complete: the same call then returns the same
@@ -94,7 +98,8 @@ def sweep(
 
     Raises:
         PwactError: a question that cannot be answered as asked (each case says what to do); an image that
-            cannot be read; a state that cannot be saved, or is of another sweep.
+            cannot be read; a state that cannot be saved, or is of another sweep; another process that
+            sweeps something else, raised an error, or gave no sign of life for 20 seconds.
         NonFiniteError: variables, pixels or activations that are NaN or infinite; names the first
             site, dataset index and channel.
 
@@ -113,16 +118,16 @@ def sweep(
 
     Source: ours.
     """
-    statistics, images = accumulators(statistics), images_of(dataset)
-    asked = nodes(known_sites(probe, sites), statistics)
-    task = Task(probe, asked, preprocess, logits, gradient_of, mesh.usable(devices))
-    batch_size, micro_batch, memory = sizes(images, batch_size, micro_batch, memory)
-    provenance.check_finite_variables(variables)
-    with contextlib.nullcontext() if state is None else StateFile(state) as file:
+    with Peers() as peers, _state_file(state, peers) as file:
+        statistics, images = accumulators(statistics), images_of(dataset)
+        asked = nodes(known_sites(probe, sites), statistics)
+        task = Task(probe, asked, preprocess, logits, gradient_of, mesh.usable(devices))
+        batch_size, micro_batch, memory = sizes(images, batch_size, micro_batch, memory)
+        provenance.check_finite_variables(variables)
         saver = None if file is None else Saver(file, seconds("save_every", save_every))
         placed = mesh.everywhere(variables, task.devices)
         try:
-            run = Run(task, placed, dataset, batch_size, micro_batch, memory, progress, saver)
+            run = Run(task, placed, dataset, batch_size, micro_batch, memory, progress, saver, peers)
             results = run.results()
             if keep_state:
                 run.keep()
@@ -147,7 +152,8 @@ def sweep(
                 "images": images,
                 "passes": run.passes,
                 "groups": len(place.groups),
-                "devices": json.dumps([str(device) for device in task.devices]),
+                "processes": peers.processes,
+                "devices": json.dumps(hosts.devices_of_all(peers, task)),
                 "batch_size": batch_size,
                 "micro_batch": place.settled.setting.micro_batch,
                 "compiler_options": json.dumps(dict(place.settled.setting.options)),
@@ -162,6 +168,12 @@ def sweep(
         if file is not None and not keep_state:
             file.remove()
     return tree
+
+
+def _state_file(
+    state: str | os.PathLike[str] | None, peers: Peers
+) -> contextlib.AbstractContextManager[StateFile | None]:
+    return contextlib.nullcontext() if state is None else StateFile(hosts.own_path(state, peers))
 
 
 def _describe(preprocess: Any) -> str:

@@ -20,7 +20,7 @@ def first(dataset: Any, batch_size: int) -> Batch:
     return next(loads(dataset, batch_size, getattr(dataset, "has_masks", False)))
 
 
-def loads(dataset: Any, batch_size: int, masks: bool, start: int = 0) -> Iterator[Batch]:
+def loads(dataset: Any, batch_size: int, masks: bool, own: range | None = None) -> Iterator[Batch]:
     """The images in order, `batch_size` at a time; the last load holds what is left.
 
     Within a load images are sorted by label: a statistic by class then finds few classes in a
@@ -30,14 +30,15 @@ def loads(dataset: Any, batch_size: int, masks: bool, start: int = 0) -> Iterato
         dataset: anything with `len`, `read(positions)`, `labels`, `image_shape` and `num_classes`.
         batch_size: images, 1 or more.
         masks: whether to read object masks too, by `dataset.masks(positions)`.
-        start: images that are left out because they have been read.
+        own: positions that are to be read; None for all.
 
     Raises:
         PwactError: an image that cannot be read, or a read that is not what was asked for.
     """
     labels = np.asarray(dataset.labels)
-    for first in range(start, len(dataset), batch_size):
-        positions = np.arange(first, min(first + batch_size, len(dataset)))
+    own = range(len(dataset)) if own is None else own
+    for first in own[::batch_size]:
+        positions = np.arange(first, min(first + batch_size, own.stop))
         positions = positions[np.argsort(labels[positions], kind="stable")]
         batch = jax.tree.map(_own, _read(dataset, positions, masks))
         _check(batch, dataset, labels[positions])

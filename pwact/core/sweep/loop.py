@@ -12,10 +12,11 @@ import jax
 import numpy as np
 
 from pwact.core.accumulator import Result
-from pwact.core.sweep import loads, planner, program, resume
+from pwact.core.sweep import hosts, loads, planner, program, resume
 from pwact.core.sweep.audit import Audit
 from pwact.core.sweep.faults import blame, refuse_overflow
 from pwact.core.sweep.footprint import Job
+from pwact.core.sweep.peers import Peers
 from pwact.core.sweep.request import check_request
 from pwact.core.sweep.resume import Place, Saver
 from pwact.core.sweep.task import Task, shapes
@@ -47,6 +48,7 @@ class Run:
         memory: bytes that it may take; None for what the planner finds free.
         progress: told of (images done, images in all), all passes counted.
         saver: what keeps the place of the sweep, if anything does.
+        peers: the processes that share the dataset.
 
     Raises:
         PwactError: a question that shapes alone show to be wrong, or the saver's file is of another sweep.
@@ -62,11 +64,18 @@ class Run:
         memory: int | None,
         progress: Callable[[int, int], None] | None,
         saver: Saver | None,
+        peers: Peers,
     ):
         self._started = time.perf_counter()
         self._task, self._variables, self._dataset = task, variables, dataset
         self._batch_size, self._progress, self._saver = batch_size, progress, saver
-        known = resume.identity(task, variables, dataset, batch_size, micro_batch) if saver else {}
+        self._peers = peers
+        self._own = hosts.share(len(dataset), batch_size, peers.process, peers.processes)
+        known = {}
+        if saver is not None or peers.processes > 1:
+            known = resume.identity(task, variables, dataset, batch_size, micro_batch)
+            hosts.check_same(peers, {**known, "state": "none" if saver is None else "kept"})
+            known["process"] = f"{peers.process} of {peers.processes}"
         if saver is not None:
             saver.check(known)
         first = loads.first(dataset, batch_size)
@@ -77,12 +86,13 @@ class Run:
         self._setting = place.settled.setting
         groups = [task.only(parts) for parts in place.groups]
         self._readings = [(group, number) for group in groups for number in range(group.passes)]
-        self._total = len(self._readings) * len(dataset)
+        self._total = len(self._readings) * len(self._own)
         self._waiting: tuple[Task, Batch, Any] | None = None
-        if saver is not None:
-            place = self._resumed(saver, known) or place
+        if known:
+            place = hosts.caught_up(peers, self._resumed(known) or place)
         self._now = _Now(place, Audit(place.index), None, False)
-        self._done = place.number * len(dataset) + place.images
+        self._done = place.number * len(self._own) + place.images
+        self._save_with_all()
 
     @property
     def passes(self) -> int:
@@ -111,35 +121,50 @@ class Run:
 
     def keep(self) -> None:
         """Save where the sweep is, if that is further than what is saved."""
-        if self._saver is not None:
-            now, done = self._now, self._images()
-            if done == self._saver.images:
-                return
-            images = done - now.place.number * len(self._dataset)
-            place = dataclasses.replace(
-                now.place,
-                images=images,
-                index=now.audit.index[:images],
-                carry=now.place.carry if now.carry is None else resume.by_path(now.carry),
-                seconds=self._seconds(),
-            )
-            self._saver.save(place, done)
+        if self._saver is not None and self._images() != self._saver.images:
+            self._save(self._saver)
+
+    def _save(self, saver: Saver) -> None:
+        now, done = self._now, self._images()
+        images = done - now.place.number * len(self._own)
+        place = dataclasses.replace(
+            now.place,
+            images=images,
+            index=now.audit.index[:images],
+            carry=now.place.carry if now.carry is None else resume.by_path(now.carry),
+            seconds=self._seconds(),
+        )
+        saver.save(place, done)
+
+    def _save_with_all(self) -> None:
+        """At the beginning of a reading: no process goes on before all could go on from there."""
+        if self._saver is not None and self._peers.processes > 1:
+            self._save(self._saver)
+            hosts.wait_for_all(self._peers)
 
     def _beginning(self, saver: Saver | None, micro_batch: int | None, memory: int | None) -> Place:
         """Before the first image, with what was decided when the sweep first began."""
-        if saver is not None and saver.decided is not None:
-            return Place.beginning(**saver.decided)
-        job = Job(self._task, self._variables, self._first, self._batch_size, len(self._dataset))
-        planned = planner.schedule(job, micro_batch, memory)
-        return Place.beginning(planned.settled, [list(group.parts) for group in planned.groups])
 
-    def _resumed(self, saver: Saver, known: dict[str, str]) -> Place | None:
+        def decide() -> dict[str, Any]:
+            job = Job(self._task, self._variables, self._first, self._batch_size, len(self._dataset))
+            planned = planner.schedule(job, micro_batch, memory)
+            return {"settled": planned.settled, "groups": [list(group.parts) for group in planned.groups]}
+
+        kept = None if saver is None else saver.decided
+        return Place.beginning(**resume.decided(hosts.agreed(self._peers, kept, decide)))
+
+    def _resumed(self, known: dict[str, str]) -> Place | None:
         """The place that the file tells of, once it is of this very computation."""
+        saver = self._saver
         arguments = (self._setting, self._variables, self._first, self._batch_size)
-        needed = saver.number == 0 and self._readings[0][0] == self._task
+        needed = (saver is None or saver.number == 0) and self._readings[0][0] == self._task
         text = self._program(self._task).text if needed else program.text(self._task, *arguments)
         ends = program.text_of_ends(self._task, self._variables, self._first)
-        saver.check({**known, "computation": f"{text} {ends}"})
+        known = {**known, "computation": f"{text} {ends}"}
+        hosts.check_same(self._peers, {"computation": known["computation"]})
+        if saver is None:
+            return None
+        saver.check(known)
         return saver.kept()
 
     def _program(self, task: Task) -> program.Program:
@@ -153,9 +178,12 @@ class Run:
         place = dataclasses.replace(place, carry={})  # which lets go of the file's
         self._now = _Now(place, audit, carry, False)
         with contextlib.closing(
-            loads.prefetched(loads.loads(self._dataset, self._batch_size, self._masks, place.images))
+            loads.prefetched(
+                loads.loads(self._dataset, self._batch_size, self._masks, self._own[place.images :])
+            )
         ) as images:
             while (load := self._next(images)) is not None:
+                self._peers.check()
                 audit.add(load)
                 size = self._setting.micro_batch
                 batch = loads.in_micro_batches(load, size, compiled.micro_batches)
@@ -177,7 +205,9 @@ class Run:
     def _end_of_pass(self, group: Task, number: int, states: program.States) -> None:
         """Results of the statistics that are complete, and the states that the others go on with."""
         place, audit, carry, _ = self._now
-        order = audit.finish(self._dataset, int(np.asarray(carry[1]).sum()))
+        audit, counted = hosts.united(self._peers, audit, int(np.asarray(carry[1]).sum()))
+        order = audit.finish(self._dataset, counted)
+        states = hosts.merged(self._peers, group.on_pass(number), states)
         ended, further = group.ending_on(number), group.on_pass(number + 1)
         found = {node: dict(result) for node, result in place.found.items()}
         for node, result in program.results(ended, states).items():
@@ -188,6 +218,7 @@ class Run:
             after = self._program(further).begun(going_on)
         place = dataclasses.replace(place, number=place.number + 1, images=0, found=found, order=order)
         self._now = _Now(place, Audit(), after, False)
+        self._save_with_all()
 
     def _ordered(self) -> dict[str, Result]:
         """The results in the order that they were asked for."""
@@ -244,7 +275,7 @@ class Run:
     def _images(self) -> int:
         """Counted so far, all readings together."""
         place, _, carry, _ = self._now
-        return place.number * len(self._dataset) + (
+        return place.number * len(self._own) + (
             place.images if carry is None else int(np.asarray(carry[1]).sum())
         )
 

@@ -106,6 +106,24 @@ def advance(task: Task, states: States) -> States:
     return ending(task, states, "advance")(states)
 
 
+def merged(task: Task, left: States, right: States) -> States:
+    """The states of all images that went into either."""
+
+    def every(left: States, right: States) -> States:
+        return {
+            node.name: {
+                name: acc.merge(left[node.name][name], right[node.name][name])
+                for name, acc in node.statistics
+            }
+            for node in task.nodes
+        }
+
+    key = ("merge", task.nodes, *_spec_key(left))
+    return remembered(task.probe, key, lambda: backend.compiled(jax.jit(every).lower(left, right)))(
+        left, right
+    )
+
+
 def ending(task: Task, states: Any, what: Literal["finalize", "advance"]) -> Any:
     """One of the last steps of every statistic, compiled for states of these shapes."""
     key = (what, task.nodes, *_spec_key(states))

@@ -91,7 +91,7 @@ class Saver:
         note = {} if self._content is None else self._content.note
         self.images: int = note.get("done", 0)
         self.number: int = note.get("number", 0)
-        self.decided = _decided(note) if note else None
+        self.decided = {name: note[name] for name in ("settled", "groups")} if note else None
         self._identity: dict[str, str] = {}
         self._next = time.monotonic() + every
 
@@ -120,22 +120,19 @@ class Saver:
         """
         self._identity = identity
         kept = identity if self._content is None else self._content.note["identity"]
-        differs = [name for name in identity if kept.get(name) != identity[name]]
-        if set(differs) <= TELLING:
-            return
-        named = [name for name in differs if name not in HASHED] or ["the computation"]
-        raise PwactError(
-            f"{self._file.path} to be the state of this very sweep",
-            f"another {', another '.join(_compared(name, kept, identity) for name in named)}",
-            f"undo the change, or {ANEW}",
-        )
+        if differs := difference(kept, identity):
+            raise PwactError(
+                f"{self._file.path} to be the state of this very sweep",
+                differs,
+                f"undo the change, or {ANEW}",
+            )
 
     def kept(self) -> Place | None:
         """The place that the file tells of; its arrays are let go of here."""
-        content, self._content = self._content, None
-        if content is None:
+        found, self._content = self._content, None
+        if found is None:
             return None
-        place = _place(content)
+        place = place_of(found)
         return dataclasses.replace(place, resumed=[*place.resumed, self.images])
 
     def save(self, place: Place, done: int) -> None:
@@ -149,7 +146,7 @@ class Saver:
             PwactError: it cannot be written; what was kept before still is.
         """
         started = time.monotonic()
-        self._file.save(_content(place, {"done": done, "identity": self._identity}))
+        self._file.save(content(place, {"done": done, "identity": self._identity}))
         ended = time.monotonic()
         self.images, self._next = done, ended + max(self._every, (ended - started) / SHARE)
 
@@ -184,6 +181,15 @@ def identity(task: Task, variables: Any, dataset: Any, batch_size: int, micro_ba
     }
 
 
+def difference(was: dict[str, str], now: dict[str, str]) -> str:
+    """What makes another sweep of one with the identity `was`; empty if nothing does."""
+    differs = [name for name in now if was.get(name) != now[name]]
+    if set(differs) <= TELLING:
+        return ""
+    named = [name for name in differs if name not in HASHED] or ["the computation"]
+    return f"another {', another '.join(_compared(name, was, now) for name in named)}"
+
+
 def by_path(tree: Any) -> dict[str, Any]:
     """The leaves of a tree by their path in it."""
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
@@ -198,7 +204,8 @@ def restored(kept: dict[str, Any], like: Any) -> Any:
     return jax.tree_util.tree_map_with_path(leaf, like)
 
 
-def _content(place: Place, note: dict[str, Any]) -> Content:
+def content(place: Place, note: dict[str, Any]) -> Content:
+    """A place as what a file can hold, with a note beside it."""
     found = [(node, name, value) for node, result in place.found.items() for name, value in result.items()]
     arrays = {f"carry{path}": np.asarray(leaf) for path, leaf in place.carry.items()}
     arrays |= {f"found {number}": np.asarray(value.values) for number, (*_, value) in enumerate(found)}
@@ -207,17 +214,19 @@ def _content(place: Place, note: dict[str, Any]) -> Content:
     return Content(note, {"index": place.index, **arrays})
 
 
-def _place(content: Content) -> Place:
+def place_of(content: Content) -> Place:
+    """The place that `content` made this of."""
     note, arrays = content
     found: dict[str, Result] = {}
     for number, (node, name, dims) in enumerate(note["found"]):
         found.setdefault(node, {})[name] = Named(arrays[f"found {number}"].copy(), tuple(dims))
     carry = {name.removeprefix("carry"): arrays[name] for name in arrays if name.startswith("carry")}
-    noted = {name: note[name] for name in NOTED} | _decided(note)
+    noted = {name: note[name] for name in NOTED} | decided(note)
     return Place(index=arrays["index"].copy(), carry=carry, found=found, **noted)
 
 
-def _decided(note: dict[str, Any]) -> dict[str, Any]:
+def decided(note: dict[str, Any]) -> dict[str, Any]:
+    """Setting and groups, as a note tells of them."""
     (micro_batch, options), how = note["settled"]
     return {
         "settled": Settled(Setting(micro_batch, tuple(map(tuple, options))), how),

@@ -97,7 +97,7 @@ class StateFile:
         writing = self._beside("writing")
         try:
             with open(writing, "wb") as file:
-                _write(file, content)
+                write(file, content)
                 file.flush()
                 os.fsync(file.fileno())
             if self.path.exists():
@@ -120,7 +120,7 @@ class StateFile:
         wrong = []
         for path in (self.path, self._beside("previous")):
             try:
-                content = _read(path.read_bytes(), path)
+                content = read(path.read_bytes(), str(path))
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -164,7 +164,8 @@ class StateFile:
         )
 
 
-def _write(file: IO[bytes], content: Content) -> None:
+def write(file: IO[bytes], content: Content) -> None:
+    """The bytes of a content."""
     arrays = {name: np.asarray(array, order="C") for name, array in content.arrays.items()}
     specs = {name: [array.dtype.name, list(array.shape)] for name, array in arrays.items()}
     header = json.dumps({"note": content.note, "arrays": specs}, allow_nan=False).encode()
@@ -177,8 +178,8 @@ def _write(file: IO[bytes], content: Content) -> None:
     file.write(digest.digest())
 
 
-def _read(data: bytes, path: Path) -> Content:
-    """The content of a file's bytes; ValueError says that they are damaged."""
+def read(data: bytes, path: str) -> Content:
+    """The content of these bytes, from `path`; ValueError says that they are damaged."""
     if not data.startswith(MAGIC[: len(data)]):
         raise PwactError("a state file of this pwact", f"{path}, which is not one", "choose another path")
     size = hashlib.sha256().digest_size
