@@ -1,12 +1,17 @@
 """One of several processes that sweep together: `python several.py PORT PROCESS PROCESSES OUT [KEY=VALUE ...]`.
 
-Keys: `state`, a path; `slow`, seconds that reading a load takes; `bad`, a dataset index whose image is NaN;
-`torn`, one that cannot be read; `other`, a seed of other variables in the last process; `lost`, seconds.
+Keys: `state`, a path; `slow`, seconds that reading a load takes; `lost`, seconds without a sign of life;
+`batch`, images of a load; and what goes wrong: `bad`, the dataset index of an image that is NaN; `torn`, of one
+that cannot be read; `other`, a seed of other variables in the last process; `dies`, which saving together with
+the others the last process does not live to see.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import signal
 import sys
 import time
 
@@ -23,15 +28,31 @@ if PROCESSES > 1:
 import numpy as np  # noqa: E402
 
 import pwact  # noqa: E402
-from pwact.core.sweep import peers  # noqa: E402
-from pwact.stats import exact_quantiles, top_k  # noqa: E402
-from tests.core.sweep.resuming import LOAD, STATISTICS, Changed, arrays, question  # noqa: E402
+from pwact.core.sweep import loop, peers  # noqa: E402
+from pwact.stats import by_class, exact_quantiles, extrema, moments  # noqa: E402
+from tests.core.sweep.resuming import CLASSES, Changed, arrays, question  # noqa: E402
+
+STATISTICS = {
+    "m": moments(),
+    "c": by_class(moments(), CLASSES),
+    "e": extrema(),
+    "q": exact_quantiles((0.3, 0.5)),
+}
 
 peers.LOST_SECONDS = float(ASKED.get("lost", peers.LOST_SECONDS))
 last = PROCESS == PROCESSES - 1
 probe, variables, data = question()
 if "other" in ASKED and last:
     variables = question(int(ASKED["other"]))[1]
+if "dies" in ASKED and last:
+    save_with_all, times = loop.Run._save_with_all, itertools.count(1)
+
+    def dying(run):
+        if next(times) == int(ASKED["dies"]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        save_with_all(run)
+
+    loop.Run._save_with_all = dying
 
 
 def read(positions):
@@ -47,11 +68,11 @@ found = pwact.sweep(
     probe,
     variables,
     Changed(data, read),
-    {**STATISTICS, "q": exact_quantiles((0.3, 0.5)), "t": top_k(4)},
+    STATISTICS,
     sites=["relu"],
-    batch_size=LOAD,
-    micro_batch=LOAD,
+    batch_size=int(ASKED.get("batch", 16)),
     progress=lambda done, total: print(done, total, flush=True),
     **({"state": ASKED["state"], "save_every": 0.1} if "state" in ASKED else {}),
 )
-np.savez(OUT, attrs=json.dumps({k: str(v) for k, v in found.attrs.items()}), **arrays(found))
+attrs = {name: str(value) for name, value in found.attrs.items()}
+np.savez(OUT, attrs=json.dumps(attrs), **arrays(found))
