@@ -1,9 +1,9 @@
-"""One of several processes that sweep together: `python several.py PORT PROCESS PROCESSES OUT [KEY=VALUE ...]`.
+"""One of several processes that sweep: `python several.py PORT PROCESS PROCESSES OUT [KEY=VALUE ...]`.
 
 Keys: `state`, a path; `slow`, seconds that reading a load takes; `lost`, seconds without a sign of life;
-`batch`, images of a load; and what goes wrong: `bad`, the dataset index of an image that is NaN; `torn`, of one
-that cannot be read; `other`, a seed of other variables in the last process; `dies`, which saving together with
-the others the last process does not live to see.
+`batch`, images of a load; and what goes wrong: `bad`, the dataset index of an image that is NaN; `torn`, of
+one that cannot be read; `other`, a seed of other variables in the last process; `dies`, which saving
+together with the others the last process does not live to see.
 """
 
 from __future__ import annotations

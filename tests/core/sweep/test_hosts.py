@@ -184,7 +184,7 @@ def test_a_process_killed_while_others_begin_a_further_reading_catches_up(tmp_pa
     for time_of_death in (2, 3):
         job = Job(tmp_path, 2, state=state, dies=time_of_death)
         assert job.ended()[0] == [1, -9]
-    found, attrs = Job(tmp_path, 2, state=state).found()
+    found, _ = Job(tmp_path, 2, state=state).found()
     assert_same_bits(found, whole[0])
     assert not list(tmp_path.glob("state*"))
 
@@ -223,6 +223,6 @@ def test_several_devices_in_each_process(tmp_path, alone):
 
 @pytest.mark.slow
 def test_more_processes_than_loads(tmp_path, alone):
-    found, attrs = Job(tmp_path, 4, batch=256, state=tmp_path / "state").found()
+    found, _ = Job(tmp_path, 4, batch=256, state=tmp_path / "state").found()
     assert_as_alone(found, alone[0])
     assert found["/relu:m.count"] == IMAGES
