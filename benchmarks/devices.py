@@ -2,9 +2,9 @@
 
     python benchmarks/devices.py [--rounds 5]    measures and writes results/devices-<backend>.json; 3 minutes
 
-Workload W of benchmarks/sweep.py with its six statistics, on 1, 2, 4, ... of the devices that there are. On CPU
-there are eight, forced out of the same cores: they cannot be faster than one, and what the figures show there is
-the cost of dealing and merging. On accelerators each device is one more.
+Workload W of benchmarks/sweep.py with its six statistics, on 1, 2, 4, ... of the devices that there are. On
+CPU there are eight, forced out of the same cores: they cannot be faster than one, and what the figures show
+there is the cost of dealing and merging. On accelerators each device is one more.
 
 Counts and indices must be equal on any number of devices, means within 1e-5 of the largest activation, before
 anything is timed. All run in turn within each round; a ratio is the median over rounds of ratios within it.
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     result = {
-        "claim": "the same numbers on any number of devices; devices forced out of the same cores gain nothing",
+        "claim": "the same numbers on any number of devices; those forced out of the same cores gain nothing",
         "cores": backend.cores(),
         "processor": processor(),
         "load_before": round(os.getloadavg()[0], 2),

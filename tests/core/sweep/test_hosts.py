@@ -190,6 +190,20 @@ def test_a_process_killed_while_others_begin_a_further_reading_catches_up(tmp_pa
 
 
 @pytest.mark.slow
+def test_a_state_that_is_missing_where_others_are_further_is_refused(tmp_path):
+    state = tmp_path / "state"
+    job = Job(tmp_path, 2, state=state, slow=0.05)
+    job.kill_after(1, 32)  # 20 loads a reading
+    assert job.ended()[0] == [1, -9]
+    for path in tmp_path.glob("state.process-1*"):
+        path.unlink()
+    job = Job(tmp_path, 2, state=state)
+    assert job.ended()[0] == [1, 1]
+    for number in range(2):
+        assert "that of process 1 from an earlier one" in job.said(number).rstrip().splitlines()[-1]
+
+
+@pytest.mark.slow
 def test_process_0_killed_ends_the_others_and_the_same_commands_finish(tmp_path, whole):
     state = tmp_path / "state"
     job = Job(tmp_path, 2, state=state, slow=0.05)
