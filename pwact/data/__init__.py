@@ -6,7 +6,7 @@ from pwact.data.corrupted import Corrupted, corrupted
 from pwact.data.dataset import ArrayDataset, Dataset
 from pwact.data.load import load
 from pwact.data.preprocess import Preprocess
-from pwact.data.sources import bag, digits, folder, mnist5k, npy, npz, relation, shape_texture
+from pwact.data.sources import bag, digits, folder, mnist5k, npy, npz, relation, shape_texture, tfds
 from pwact.data.split import Subset, split, subset
 from pwact.data.stored import StoredDataset
 
@@ -31,4 +31,5 @@ __all__ = [
     "shape_texture",
     "split",
     "subset",
+    "tfds",
 ]

@@ -13,7 +13,7 @@ from pwact.data.dataset import Dataset
 from pwact.errors import PwactError
 
 #: What `SOURCE:TEXT` may begin with; it is short for SOURCE("TEXT").
-PLACES = {"folder": "folder:PATH", "npy": "npy:PATH"}
+PLACES = {"folder": "folder:PATH", "npy": "npy:PATH", "tfds": "tfds:NAME"}
 FACTORIES = {name: getattr(sources, name) for name in sources.__all__} | {"corrupted": corrupted}
 
 
@@ -25,7 +25,7 @@ def load(text: str) -> Dataset:
 
             - a name: `mnist5k`
             - a call with literal arguments: `bag(size=2000, seed=1)`, `folder("pets", image_size=32)`
-            - a place: `folder:PATH` and `npy:PATH`, short for `folder("PATH")` and `npy("PATH")`
+            - a place: `folder:PATH`, `npy:PATH`, `tfds:NAME`, short for `folder("PATH")` and so on
             - the path of an .npz file
             - `corrupted(mnist5k(), 'fog', severity=4)`, with any call inside
 

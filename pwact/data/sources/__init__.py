@@ -8,5 +8,6 @@ from pwact.data.sources.npy import npy
 from pwact.data.sources.npz import npz
 from pwact.data.sources.relation import relation
 from pwact.data.sources.shape_texture import shape_texture
+from pwact.data.sources.tfds import tfds
 
-__all__ = ["bag", "digits", "folder", "mnist5k", "npy", "npz", "relation", "shape_texture"]
+__all__ = ["bag", "digits", "folder", "mnist5k", "npy", "npz", "relation", "shape_texture", "tfds"]

@@ -5,21 +5,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from pwact.data.decode import BROKEN, FORMATS, checked_size, pixels_of
 from pwact.data.stored import StoredDataset
 from pwact.errors import PwactError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 #: Channels by Pillow's mode. Alpha, CMYK and 16 bits are left to the user: no conversion is right for all.
 CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 ORIENTATION = 0x0112
 
 
@@ -67,7 +65,7 @@ def folder(
         (pets: 2 images 8x8x3 uint8, 2 classes, ('cat', 'dog'))
     """
     home = Path(path)
-    size = _size(image_size)
+    size = checked_size(image_size)
     if channels not in (None, 1, 3):
         raise PwactError("channels=1 or channels=3", f"{channels!r}", "choose grey or colour")
     classes = _classes(home)
@@ -144,23 +142,10 @@ class _Files:
 
         with _opened(file, header) as stream:
             try:
-                with Image.open(stream, formats=("PNG", "JPEG")) as opened:
-                    image = ImageOps.exif_transpose(opened).convert("L" if self.channels == 1 else "RGB")
+                with Image.open(stream, formats=FORMATS) as picture:
+                    return pixels_of(ImageOps.exif_transpose(picture), self.size, self.channels)
             except (*BROKEN, Image.DecompressionBombError) as error:
                 raise _unreadable(file, error) from error
-        row, column = self.size
-        if image.size != (column, row):
-            image = ImageOps.fit(image, (column, row), Image.Resampling.BILINEAR)
-        return np.asarray(image).reshape(row, column, self.channels)
-
-
-def _size(given: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    if given is None:
-        return None
-    row, column = (given, given) if isinstance(given, int) else given
-    if min(row, column) < 1:
-        raise PwactError("an image size above 0", f"{given}", "give image_size=32, or (rows, columns)")
-    return row, column
 
 
 def _classes(home: Path) -> list[Path]:
@@ -210,7 +195,7 @@ def _header(file: Path) -> _Header:
     try:
         with file.open("rb") as stream:
             stamp = _stamp(stream)
-            with Image.open(stream, formats=("PNG", "JPEG")) as image:
+            with Image.open(stream, formats=FORMATS) as image:
                 mode, (column, row) = image.mode, image.size
                 clear = "transparency" in image.info
                 turned = image.getexif().get(ORIENTATION, 1) >= 5
