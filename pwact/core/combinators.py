@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from pwact.core import arguments
 from pwact.core.accumulator import Accumulator, Named, Result, State
 from pwact.core.blocks import any_not_finite
+from pwact.core.conditional import only_if
 from pwact.core.memory import memoized
 from pwact.errors import PwactError
 from pwact.types import Observation
@@ -279,7 +280,7 @@ def _named(items: tuple[tuple[str, Accumulator], ...]) -> Accumulator:
         return done, {
             name: acc.update(own[name], seen)
             if acc.passes == passes
-            else lax.cond(done < acc.passes, acc.update, lambda state, seen: state, own[name], seen)
+            else only_if(done < acc.passes, functools.partial(_updated, acc, seen), own[name])
             for name, acc in accs.items()
         }
 
@@ -323,6 +324,10 @@ def _named(items: tuple[tuple[str, Accumulator], ...]) -> Accumulator:
 def _of_one_site(who: str, acc: Any) -> None:
     if arguments.accumulator(who, acc).pairwise:
         raise PwactError(f"a statistic of one site for {who}", "one of two sites", "use it as it is")
+
+
+def _updated(acc: Accumulator, seen: Observation, state: State) -> State:
+    return acc.update(state, seen)
 
 
 def _later(left: State, right: State, name: str) -> State:

@@ -74,18 +74,18 @@ def footprint(job: Job, task: Task, setting: backend.Setting) -> Footprint:
     kept = peak = 0
     memories = backend.devices_a_memory(len(task.devices))
     merged = 2 if len(task.devices) > 1 else 0
+    run = job.program(task, setting).memory
     for number in range(task.passes):
-        reading, ended, further = task.on_pass(number), task.ending_on(number), task.on_pass(number + 1)
-        run = job.program(reading, setting).memory
-        here = program.only(reading, states)
-        fixed = kept + (memories + merged) * tree_bytes(here) + memories * tree_bytes(job.variables)
+        ended, further = task.ending_on(number), task.on_pass(number + 1)
+        fixed = kept + (memories + merged) * tree_bytes(states) + memories * tree_bytes(job.variables)
         peak = max(peak, kept + memories * (run.argument_size_in_bytes + _made(run)))
         if ended.nodes:
+            here = program.only(ended, states)
             end = program.ending(ended, here, "finalize").memory_analysis()
             peak = max(peak, fixed + _made(end) + _counters(program.result_specs(ended, here)))
             kept += end.output_size_in_bytes
         if further.nodes:
-            going_on = program.ending(further, program.only(further, here), "advance")
+            going_on = program.ending(further, program.only(further, states), "advance")
             peak = max(peak, fixed + _made(going_on.memory_analysis()))
     return Footprint(tree_bytes(states), kept, peak + beside(job))
 

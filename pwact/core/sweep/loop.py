@@ -109,7 +109,7 @@ class Run:
         self._tell(0)
         try:
             for group, number in self._readings[self._now.place.number :]:
-                self._end_of_pass(group, number, self._read(group.on_pass(number)))
+                self._end_of_pass(group, number, self._read(group, number))
             found = self._ordered()
         except BaseException:
             self._keep_if_whole()
@@ -170,7 +170,7 @@ class Run:
     def _program(self, task: Task) -> program.Program:
         return program.compiled(task, self._setting, self._variables, self._first, self._batch_size)
 
-    def _read(self, task: Task) -> program.States:
+    def _read(self, task: Task, reading: int) -> program.States:
         """The images that are still to come, once each, into the states."""
         compiled, (place, audit, carry, _) = self._program(task), self._now
         if carry is None:
@@ -187,8 +187,9 @@ class Run:
                 audit.add(load)
                 size = self._setting.micro_batch
                 batch = loads.in_micro_batches(load, size, compiled.micro_batches)
-                number = np.int32(-(-len(load.label) // size))
-                self._now = self._now._replace(**self._ran(compiled, batch, number))
+                self._now = self._now._replace(
+                    **self._ran(compiled, batch, -(-len(load.label) // size), reading)
+                )
                 # One load behind: the device never waits for the host, nor does the host run far ahead of it.
                 self._settle()
                 self._waiting = (task, load, self._now.faults)
@@ -196,10 +197,10 @@ class Run:
                     self._settle()
                     self.keep()
         self._settle()
-        return compiled.joined(self._now.carry)
+        return compiled.joined(self._now.carry, reading)
 
-    def _ran(self, compiled: program.Program, batch: Batch, number: np.int32) -> dict[str, Any]:
-        carry, faults = compiled.run(self._now.carry, self._variables, batch, number)
+    def _ran(self, compiled: program.Program, batch: Batch, number: int, reading: int) -> dict[str, Any]:
+        carry, faults = compiled.run(self._now.carry, self._variables, batch, number, reading)
         return {"carry": carry, "faults": faults}
 
     def _end_of_pass(self, group: Task, number: int, states: program.States) -> None:
@@ -207,15 +208,15 @@ class Run:
         place, audit, carry, _ = self._now
         audit, counted = hosts.united(self._peers, audit, int(np.asarray(carry[1]).sum()))
         order = audit.finish(self._dataset, counted)
-        states = hosts.merged(self._peers, group.on_pass(number), states)
-        ended, further = group.ending_on(number), group.on_pass(number + 1)
+        read, ended, further = group.on_pass(number), group.ending_on(number), group.on_pass(number + 1)
+        states = program.replaced(states, hosts.merged(self._peers, read, program.only(read, states)))
         found = {node: dict(result) for node, result in place.found.items()}
-        for node, result in program.results(ended, states).items():
+        for node, result in program.results(ended, program.only(ended, states)).items():
             found[node] = found.get(node, {}) | result
         after = None
         if further.nodes:
             going_on = program.advance(further, program.only(further, states))
-            after = self._program(further).begun(going_on)
+            after = self._program(group).begun(program.replaced(states, going_on))
         place = dataclasses.replace(place, number=place.number + 1, images=0, found=found, order=order)
         self._now = _Now(place, Audit(), after, False)
         self._save_with_all()

@@ -14,6 +14,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from pwact.core.accumulator import Accumulator, State
+from pwact.core.conditional import only_if
 from pwact.core.counter import Counter
 from pwact.core.sweep.task import Node, Shapes, Task
 from pwact.errors import PwactError
@@ -86,10 +87,15 @@ class Layout(NamedTuple):
 
         return self._each(nodes, lambda acc, state: copies(state), carry[0]), copies(carry[1])
 
-    def joined(self, nodes: tuple[Node, ...], states: States) -> States:
-        """The states of all devices merged pair by pair; those dealt by channel as they are."""
+    def joined(self, nodes: tuple[Node, ...], states: States, reading: int) -> States:
+        """The states of all devices merged pair by pair; those dealt by channel as they are.
+
+        Of a statistic that had finished before this reading all devices have the same state.
+        """
 
         def merged(acc: Accumulator, state: State) -> State:
+            if acc.passes <= reading:
+                return _first(state)
             parts = [jax.tree.map(lambda leaf, at=at: leaf[at], state) for at in range(self.devices)]
             while len(parts) > 1:
                 odd = parts[len(parts) // 2 * 2 :]
@@ -101,15 +107,15 @@ class Layout(NamedTuple):
     def shared(
         self, nodes: tuple[Node, ...], run: Callable[..., Any], micro_batches: int
     ) -> Callable[..., Any]:
-        """`run(carry, variables, load, number)` on every device, with its own states and part of the load."""
+        """`run(carry, variables, load, turns)` on every device, with its own states and part of the load."""
         if self.devices == 1:
             return run
 
-        def own(carry: Any, variables: Any, load: Batch, number: jax.Array) -> Any:
+        def own(carry: Any, variables: Any, load: Batch, turns: Any) -> Any:
             states, count = carry
             states = self._each(nodes, lambda acc, state: _first(state), states)
             load = jax.tree.map(lambda array: array[:, 0], load)
-            (states, count), faults = run((states, _first(count)), variables, load, number)
+            (states, count), faults = run((states, _first(count)), variables, load, turns)
             states = self._each(nodes, lambda acc, state: _leading(state), states)
             return (states, _leading(count)), faults[:, None]
 
@@ -129,14 +135,20 @@ class Layout(NamedTuple):
 
         return all_devices
 
-    def updated(self, node: Node, states: dict[str, State], seen: Observation) -> dict[str, State]:
-        """The states of a node after one micro-batch; inside `shared`."""
+    def updated(
+        self, node: Node, states: dict[str, State], seen: Observation, reading: jax.Array, passes: int
+    ) -> dict[str, State]:
+        """The states of a node after one micro-batch of a reading out of `passes`; inside `shared`."""
         dealt = any((node.name, name) in self.by_channel for name, _ in node.statistics)
         everyones = _everyones(seen) if dealt else seen
-        return {
-            name: acc.update(states[name], everyones if (node.name, name) in self.by_channel else seen)
-            for name, acc in node.statistics
-        }
+
+        def update(name: str, acc: Accumulator) -> State:
+            own = everyones if (node.name, name) in self.by_channel else seen
+            if acc.passes == passes:
+                return acc.update(states[name], own)
+            return only_if(reading < acc.passes, lambda state: acc.update(state, own), states[name])
+
+        return {name: update(name, acc) for name, acc in node.statistics}
 
     def specs(self, carry: Any, variables: Any, load: Batch) -> tuple[Any, Any, Batch]:
         """Shapes with where they lie, of what a compiled program is called with."""

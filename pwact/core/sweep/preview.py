@@ -185,15 +185,15 @@ def plan(
     setting = found.settled.setting
     groups, compiling = [], 0.0
     for group, taken in zip(found.groups, found.footprints, strict=True):
-        readings = [group.on_pass(number) for number in range(group.passes)]
-        compiling += sum(job.program(each, setting).seconds for each in readings)
+        compiling += job.program(group, setting).seconds
         groups.append(
             Group(
                 {node.name: tuple(name for name, _ in node.statistics) for node in group.nodes},
                 group.passes,
                 taken.state,
                 taken.peak,
-                job.loads * sum(seconds_a_load(job, each, setting) for each in readings),
+                job.loads
+                * sum(seconds_a_load(job, group, setting, reading) for reading in range(group.passes)),
             )
         )
     return Plan(

@@ -1,4 +1,8 @@
-"""The compiled program of a sweep: one load of images into the states of the statistics."""
+"""The compiled program of a sweep: one load of images into the states of the statistics.
+
+It is the same one on every reading of the dataset: a second program might round the activations another
+way, and a count of what lies above a quantile would not be one. What a statistic has finished stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +32,13 @@ States = dict[str, dict[str, State]]
 
 
 class Program(NamedTuple):
-    """A task, compiled for one shape of load.
+    """A task, compiled for one shape of load and all readings.
 
     Args:
         init: () -> the states before the first image, and the count of images.
-        run: (states and count, variables, load in micro-batches, how many of them) -> the same, faults.
-        joined: states and count -> the states of all devices together.
+        run: (states and count, variables, load in micro-batches, how many of them, number of the reading)
+            -> states and count, faults.
+        joined: (states and count, number of the reading) -> the states of all devices together.
         begun: the states that a reading begins with -> states and count.
         micro_batches: that a full load holds.
         text: sha256 of what `init` and `run` were compiled from.
@@ -42,8 +47,8 @@ class Program(NamedTuple):
     """
 
     init: Callable[[], tuple[States, Counter]]
-    run: Callable[[tuple[States, Counter], Any, Batch, Any], tuple[tuple[States, Counter], jax.Array]]
-    joined: Callable[[tuple[States, Counter]], States]
+    run: Callable[[tuple[States, Counter], Any, Batch, int, int], tuple[tuple[States, Counter], jax.Array]]
+    joined: Callable[[tuple[States, Counter], int], States]
     begun: Callable[[States], tuple[States, Counter]]
     micro_batches: int
     text: str
@@ -86,6 +91,11 @@ def text_of_ends(task: Task, variables: Any, load: Batch) -> str:
 def only(task: Task, states: States) -> States:
     """The states of this task's statistics."""
     return {node.name: {name: states[node.name][name] for name, _ in node.statistics} for node in task.nodes}
+
+
+def replaced(states: States, new: States) -> States:
+    """All states, with new ones where there are some."""
+    return {node: own | new.get(node, {}) for node, own in states.items()}
 
 
 def results(task: Task, states: States) -> dict[str, Result]:
@@ -208,17 +218,18 @@ def _compile(task: Task, lowered: _Lowered) -> Program:
     where, init, run = lowered.where, backend.compiled(lowered.init), backend.compiled(lowered.run)
     taken = time.perf_counter() - started
 
-    def dealt(carry: Any, variables: Any, load: Batch, number: Any) -> Any:
-        return run(carry, variables, where.deal(load), np.int32(-(-int(number) // where.devices)))
+    def dealt(carry: Any, variables: Any, load: Batch, number: int, reading: int) -> Any:
+        turns = np.int32(-(-number // where.devices))
+        return run(carry, variables, where.deal(load), (turns, np.int32(reading)))
 
-    def joined(carry: Any) -> States:
-        return carry[0] if where.devices == 1 else join(carry[0])
+    def joined(carry: Any, reading: int) -> States:
+        return carry[0] if where.devices == 1 else join(carry[0], reading)
 
     def begun(states: States) -> Any:
         return (states, Counter.zeros()) if where.devices == 1 else begin(states)
 
     nodes = task.nodes  # and not the task, which would keep the probe alive
-    join = jax.jit(lambda states: where.joined(nodes, states))
+    join = jax.jit(lambda states, reading: where.joined(nodes, states, reading), static_argnums=1)
     begin = jax.jit(lambda states: where.spread(nodes, (states, Counter.zeros())), out_shardings=where.carry)
     memory = run.memory_analysis()
     return Program(init, dealt, joined, begun, lowered.micro_batches, lowered.text, memory, taken)
@@ -233,20 +244,25 @@ def _lower(task: Task, setting: backend.Setting, variables: Any, load: Batch, ba
     def init() -> tuple[States, Counter]:
         return where.spread(task.nodes, (_init(task, known), Counter.zeros()))
 
-    def step(number: jax.Array, carry: Any, variables: Any, load: Batch) -> Any:
+    def step(number: jax.Array, carry: Any, variables: Any, load: Batch, reading: jax.Array) -> Any:
         (states, images), faults = carry
         now = jax.tree.map(lambda array: lax.dynamic_index_in_dim(array, number, keepdims=False), load)
         look = task.look(variables, now.image, now.label, "gradient" in known.used)
         states = {
-            node.name: where.updated(node, states[node.name], look.observation(node, now))
+            node.name: where.updated(
+                node, states[node.name], look.observation(node, now), reading, task.passes
+            )
             for node in task.nodes
         }
         fault = jnp.stack([any_not_finite(value, now.valid) for value in values(task, known.used, look)])
         return (states, images.add(now.valid.sum(dtype=jnp.uint32))), faults.at[number].set(fault)
 
-    def run(state: Any, variables: Any, load: Batch, number: jax.Array) -> Any:
+    def run(state: Any, variables: Any, load: Batch, turns: tuple[jax.Array, jax.Array]) -> Any:
+        number, reading = turns
         faults = jnp.zeros((len(load.label), len(places(task, known.used))), bool)
-        return lax.fori_loop(0, number, lambda at, carry: step(at, carry, variables, load), (state, faults))
+        return lax.fori_loop(
+            0, number, lambda at, carry: step(at, carry, variables, load, reading), (state, faults)
+        )
 
     batch = jax.tree.map(lambda array: jax.ShapeDtypeStruct((*shape, *array.shape[1:]), array.dtype), load)
     jitted = jax.jit(
@@ -257,7 +273,9 @@ def _lower(task: Task, setting: backend.Setting, variables: Any, load: Batch, ba
     number = jax.ShapeDtypeStruct((), jnp.int32)
     return _Lowered(
         jax.jit(init, out_shardings=where.carry).lower(),
-        jitted.lower(*where.specs(jax.eval_shape(init), jax.tree.map(spec_of, variables), batch), number),
+        jitted.lower(
+            *where.specs(jax.eval_shape(init), jax.tree.map(spec_of, variables), batch), (number, number)
+        ),
         where,
         micro_batches,
     )

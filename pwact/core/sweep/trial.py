@@ -6,7 +6,6 @@ import time
 from typing import NamedTuple
 
 import jax
-import numpy as np
 
 from pwact.core import backend
 from pwact.core.backend import Setting
@@ -71,7 +70,7 @@ def candidates(job: Job, micro_batch: int | None) -> list[Setting]:
     return backend.settings(sum(sizes), max(sizes), share)
 
 
-def seconds_a_load(job: Job, task: Task, setting: Setting) -> float:
+def seconds_a_load(job: Job, task: Task, setting: Setting, reading: int = 0) -> float:
     """Of one full load on the device, by running the first one a few times."""
     compiled = job.program(task, setting)
     batch = in_micro_batches(job.load, setting.micro_batch, compiled.micro_batches)
@@ -79,7 +78,7 @@ def seconds_a_load(job: Job, task: Task, setting: Setting) -> float:
     for _ in range(TRIES):
         start = time.perf_counter()
         state, _ = jax.block_until_ready(
-            compiled.run(state, job.variables, batch, np.int32(compiled.micro_batches))
+            compiled.run(state, job.variables, batch, compiled.micro_batches, reading)
         )
         taken.append(time.perf_counter() - start)
     return min(taken)
@@ -92,13 +91,13 @@ def _tried(
     task = job.task
     if footprint.footprint(job, task, guess).peak > limit:  # what is split is computed with the guess
         return Settled(guess, "guessed"), {}
-    seconds = {guess: seconds_a_load(job, task.on_pass(0), guess)}
+    seconds = {guess: seconds_a_load(job, task, guess)}
     expected = seconds[guess] * job.loads * task.passes
-    cost = job.program(task.on_pass(0), guess).seconds + (TRIES + 1) * seconds[guess]
+    cost = job.program(task, guess).seconds + (TRIES + 1) * seconds[guess]
     if len(others) * cost > SHARE * expected:
         return Settled(guess, "guessed"), seconds
     for other in others:
         if footprint.footprint(job, task, other).peak <= limit:
-            seconds[other] = seconds_a_load(job, task.on_pass(0), other)
+            seconds[other] = seconds_a_load(job, task, other)
     best = min(seconds, key=lambda setting: seconds[setting])
     return Settled(best if seconds[best] < (1 - SHARE) * seconds[guess] else guess, "tried"), seconds

@@ -19,7 +19,18 @@ import pwact
 from pwact.core.accumulator import Accumulator, Named
 from pwact.core.sweep import program
 from pwact.errors import NonFiniteError, PwactError
-from pwact.stats import by_class, extrema, firing, moments, on, per_channel, top_k
+from pwact.stats import (
+    by_class,
+    exact_quantiles,
+    extrema,
+    firing,
+    histogram,
+    moments,
+    of_gradient,
+    on,
+    per_channel,
+    top_k,
+)
 
 IMAGES, CLASSES = 37, 4
 STATISTICS = {"m": moments(), "e": extrema(), "f": firing(), "c": by_class(moments(), CLASSES), "t": top_k(2)}
@@ -409,6 +420,39 @@ def test_statistics_that_read_twice_do_and_others_do_not(probe, variables, data,
         assert tree[site]["m.count"] == IMAGES
         np.testing.assert_allclose(tree[site]["m.mean"], exact.mean(0), atol=2e-6)
         assert [name.partition(".")[0] for name in tree[site].data_vars] == [*"mmm", "a", *"eeee"]
+
+
+def test_every_reading_sees_the_same_bits():
+    """A model that XLA may round in many ways; statistics of one, two and four readings, and gradients."""
+    rng = np.random.default_rng(5)
+    kernel = rng.normal(size=(3, 3, 3, 8)).astype(np.float32)
+    scale, shift = rng.normal(size=(2, 8)).astype(np.float32)
+
+    def normalising(variables, image):
+        kernel, scale, shift = variables
+        layout = ("NHWC", "HWIO", "NHWC")
+        x = jax.lax.conv_general_dilated(image, kernel, (1, 1), "SAME", dimension_numbers=layout)
+        x = checkpoint_name(x * scale[None, None, None] + shift[None, None, None], "scaled")
+        x = checkpoint_name(jax.nn.gelu(x), "active")
+        length = jnp.sqrt((x * x).sum(-1, keepdims=True) + 1e-3)
+        return checkpoint_name(jax.nn.silu(x / length * scale[None, None, None]), "unit").mean((1, 2))
+
+    variables = (kernel, scale, shift)
+    data = floats(rng.normal(size=(96, 9, 9, 3)))
+    own = pwact.probe(normalising, jnp.zeros((2, 9, 9, 3)), variables=variables)
+    sites = ["scaled", "active", "unit"]
+    statistics = {
+        **{"m": moments(4), "e": extrema(), "g": of_gradient(moments()), "h": histogram(8)},
+        "q": exact_quantiles((0.0, 1.0)),
+    }
+    tree = pwact.sweep(
+        own, variables, data, statistics, sites=sites, gradient_of=lambda logits, *_: logits[:, 0]
+    )
+    for site in sites:
+        node = tree[site]
+        np.testing.assert_array_equal(node["q.value"][0], node["e.min"])
+        np.testing.assert_array_equal(node["q.value"][1], node["e.max"])
+        assert not node["h.below"].any() and not node["h.above"].any()
 
 
 def test_statistics_of_pairs_have_a_node_a_pair(probe, variables, data, by_hand):
