@@ -66,7 +66,7 @@ def corrupted(
     words = tuple(seed_words(key))
     if isinstance(dataset, Subset):
         whole = corrupted(dataset.whole, corruption, severity=severity, key=key, white=white)
-        return subset(whole, dataset.index, name=f"{dataset.name} {corruption} {severity}")
+        return subset(whole, dataset.index, name=whole.name + dataset.name.removeprefix(dataset.whole.name))
     white = _white(dataset, white)
     if corruption == "saturate" and dataset.image_shape[2] != 3:
         raise PwactError("images of 3 channels for saturate", f"{dataset.name!r}, grey", "pick another one")

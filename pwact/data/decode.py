@@ -38,7 +38,7 @@ def checked_size(given: int | tuple[int, int] | None) -> tuple[int, int] | None:
     """(rows, columns) from an `image_size` argument."""
     if given is None:
         return None
-    row, column = (given, given) if isinstance(given, int) else given
-    if min(row, column) < 1:
-        raise PwactError("an image size above 0", f"{given}", "give image_size=32, or (rows, columns)")
-    return row, column
+    size = (given, given) if isinstance(given, int) else tuple(given)
+    if len(size) != 2 or not all(isinstance(length, int) and length > 0 for length in size):
+        raise PwactError("an image size above 0", f"{given!r}", "give image_size=32, or (rows, columns)")
+    return size

@@ -239,6 +239,7 @@ def test_masks_labels_and_parts_stay():
     hard = corrupted(scenes, "contrast", severity=1)
     np.testing.assert_array_equal(hard.masks([3]), scenes.masks([3]))
     np.testing.assert_array_equal(hard.labels, scenes.labels)
+    assert corrupted(split(scenes, seed=0)["test"], "fog", severity=2).name == "bag fog 2/test"
     part = split(hard, seed=0)["test"]
     np.testing.assert_array_equal(part.index, split(scenes, seed=0)["test"].index)
     np.testing.assert_array_equal(part.masks([0]), scenes.masks(part.index[:1]))

@@ -199,7 +199,11 @@ def test_a_folder_that_is_no_set_of_classes(pets):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"image_size": 0}, "image size above 0"), ({"channels": 2}, "channels=1 or channels=3")],
+    [
+        ({"image_size": 0}, "image size above 0"),
+        ({"image_size": (4, -1)}, "image size above 0"),
+        ({"channels": 2}, "channels=1 or channels=3"),
+    ],
 )
 def test_options_outside_their_range(pets, options, message):
     with pytest.raises(PwactError, match=message):

@@ -1,5 +1,7 @@
 """The datasets that come with pwact, and .npz files."""
 
+import zipfile
+
 import numpy as np
 import pytest
 import sklearn.datasets
@@ -85,6 +87,15 @@ def test_npz_that_is_something_else(tmp_path):
         npz(tmp_path / "absent.npz")
     with pytest.raises(PwactError, match="no file"):
         npz(tmp_path)
+
+
+def test_npz_larger_than_any_memory(tmp_path):
+    path = tmp_path / "vast.npz"
+    with zipfile.ZipFile(path, "w") as archive, archive.open("images.npy", "w") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (2**40, 256, 256, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(PwactError, match=r"fits into memory; .*load npy:FOLDER"):
+        npz(path)
 
 
 def test_npz_without_labels_says_what_it_holds(tmp_path):

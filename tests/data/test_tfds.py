@@ -1,5 +1,6 @@
 """TFDS without TensorFlow: a small dataset is prepared here by TFDS itself and read back."""
 
+import importlib.util
 import io
 import socket
 import subprocess
@@ -144,6 +145,46 @@ def test_a_download_that_fails_says_what_to_do_at_once(tmp_path, monkeypatch):
         monkeypatch.delenv(variable, raising=False)
     with pytest.raises(PwactError, match=r"no way to www.cs.toronto.edu; run python -c .*load tfds:PATH"):
         tfds("cifar10", data_dir=tmp_path)
+    assert not list(tmp_path.rglob("*.array_record*"))
+
+
+def register(known, image):
+    """Tell TFDS of a dataset, known by name and not prepared; image(pixels) is what its program yields."""
+    import tensorflow_datasets
+    from tensorflow_datasets import features
+
+    kinds = {"image": features.Image(shape=(6, 8, 3)), "label": features.ClassLabel(num_classes=3)}
+
+    class Known(tensorflow_datasets.core.GeneratorBasedBuilder):
+        VERSION = tensorflow_datasets.core.Version("1.0.0")
+        name = known
+
+        def _info(self):
+            return tensorflow_datasets.core.DatasetInfo(
+                builder=self, features=features.FeaturesDict(kinds), supervised_keys=("image", "label")
+            )
+
+        def _split_generators(self, manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for number, pixels in enumerate(pictures("test")):
+                yield number, {"image": image(pixels), "label": number % 3}
+
+
+def test_what_is_not_prepared_is_prepared_once(tmp_path, capsys):
+    register("stored_pictures", png)
+    dataset = tfds("stored_pictures", data_dir=tmp_path)
+    assert len(dataset) == 7 and sorted(dataset.labels.tolist()) == [0, 0, 0, 1, 1, 2, 2]
+    assert capsys.readouterr().out == ""
+    assert tfds(str(tmp_path / "stored_pictures" / "1.0.0")).fingerprint == dataset.fingerprint
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed")
+def test_preparing_from_arrays_without_tensorflow_says_what_to_install(tmp_path):
+    register("arrays_of_pixels", lambda pixels: pixels)
+    with pytest.raises(PwactError, match=r"No module named 'tensorflow'.*pwact\[tensorflow\], copy"):
+        tfds("arrays_of_pixels", data_dir=tmp_path)
     assert not list(tmp_path.rglob("*.array_record*"))
 
 

@@ -26,7 +26,8 @@ def npz(path: str | os.PathLike[str]) -> ArrayDataset:
 
     Raises:
         PwactError: no such file; unreadable or truncated; an array is missing or holds Python objects
-            (they would need pickle, which can run code); or the arrays are no dataset (`arrays`).
+            (they would need pickle, which can run code); larger than memory; or the arrays are no dataset
+            (`arrays`).
 
     Example:
         >>> import tempfile, pathlib, numpy as np
@@ -53,6 +54,12 @@ def npz(path: str | os.PathLike[str]) -> ArrayDataset:
                         ", ".join(archive.files) or "nothing",
                         "write it with np.savez(path, images=..., labels=...)",
                     )
+    except MemoryError as error:
+        raise PwactError(
+            "an archive that fits into memory",
+            f"{str(path)!r} ({error})",
+            "keep images.npy and labels.npy in a folder and load npy:FOLDER",
+        ) from error
     except ValueError as error:
         if "Object arrays" in str(error):
             raise PwactError(

@@ -68,7 +68,7 @@ def tfds(
     size = checked_size(image_size)
     builder = _builder(name, data_dir)
     if not builder.info.splits:
-        _prepare(builder)
+        _prepare(builder, name)
     if split.split("[")[0].split("+")[0] not in builder.info.splits:
         raise PwactError(
             f"a split of {builder.name}: {', '.join(builder.info.splits)}", f"{split!r}", "pick one of these"
@@ -184,8 +184,8 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
         ) from error
 
 
-def _prepare(builder: Any) -> None:
-    code = f"import tensorflow_datasets as t; t.builder({builder.name!r}).download_and_prepare("
+def _prepare(builder: Any, name: str) -> None:
+    code = f"import tensorflow_datasets as t; t.builder({name!r}).download_and_prepare("
     elsewhere = (
         f"run python -c \"{code}file_format='array_record')\" where there are a network and"
         f" pwact[tensorflow], copy its folder {builder.data_path} here, and load tfds:PATH"
