@@ -61,6 +61,8 @@ def corrupted(
     """
     if corruption not in corruptions.__all__:
         raise PwactError("a corruption", f"{corruption!r}", nearest(corruption, corruptions.__all__))
+    if not callable(getattr(dataset, "read", None)):
+        raise PwactError("a dataset", f"{dataset!r}", "load one: pwact.data.load(name)")
     if isinstance(severity, bool) or severity not in (1, 2, 3, 4, 5):
         raise PwactError("a severity of 1 to 5", f"{severity!r}", "3 is the middle")
     words = tuple(seed_words(key))

@@ -60,7 +60,8 @@ def _check_name(name: str, text: str) -> None:
         return
     names = [source for source in sources.__all__ if source != "npz" and source not in PLACES]
     places = ", ".join(PLACES.values())
-    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    begun = name.lower().partition(":")[0]
+    close = [PLACES.get(found, found) for found in difflib.get_close_matches(begun, FACTORIES, n=1)]
     raise PwactError(
         f"one of the datasets {', '.join(names)}, or {places}, or the path of an .npz file",
         f"'{text}'",

@@ -125,6 +125,7 @@ assert "tensorflow" not in sys.modules and "tensorflow_datasets" in sys.modules
     ("name", "message"),
     [
         ("cifr10", "found 'cifr10'; nearest: cifar10"),
+        ("/no/such/folder", "no folder '/no/such/folder'"),
         ("mnits", "nearest: .*mnist"),
         ("qqqqqqqqqq", "list_builders"),
         ("cifar10/none", "BuilderConfig none not found"),

@@ -168,6 +168,8 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
                 f"{name!r}, where it lies in {', '.join(inside) or 'no folder'}",
                 "give that folder" if inside else "prepare the dataset again",
             )
+        if path.is_absolute() or name.startswith("."):
+            raise PwactError("the folder of a prepared dataset", f"no folder {name!r}", "check the path")
         return tensorflow_datasets.builder(name, data_dir=None if data_dir is None else str(data_dir))
     except tensorflow_datasets.core.DatasetNotFoundError as error:
         names = tensorflow_datasets.list_builders(with_community_datasets=False)
