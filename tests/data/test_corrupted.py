@@ -14,6 +14,8 @@ from pwact.data.corruptions.level import Level
 from pwact.errors import PwactError
 
 SMALL = [Level(severity, True) for severity in range(1, 6)]
+#: Whose levels differ in kind: less saturation and then more, another mixture of blur and distance.
+UNORDERED = {"saturate", "elastic_transform", "glass_blur"}
 LARGE = [Level(severity, False) for severity in range(1, 6)]
 
 
@@ -50,9 +52,9 @@ def test_deterministic_by_key_and_place_whatever_batch_order_and_part(name):
 
 
 @pytest.mark.parametrize("levels", [SMALL, LARGE], ids=["small", "large"])
-@pytest.mark.parametrize("name", sorted(set(corruptions.__all__) - {"saturate"}))
+@pytest.mark.parametrize("name", sorted(set(corruptions.__all__) - UNORDERED))
 def test_each_severity_is_further_from_the_image(name, levels):
-    """Mean squared distance over eight pictures. `saturate` goes down and then up, so it is not here."""
+    """Mean squared distance over eight pictures. Those of `UNORDERED` are not ordered as published."""
     pictures = [smooth((32, 32, 3) if levels[0].small else (96, 96, 3), seed) for seed in range(8)]
     far = [
         np.mean([(np.clip(apply(name, x, level, seed), 0, 1) - x) ** 2 for seed, x in enumerate(pictures)])
@@ -146,6 +148,32 @@ def test_zoom_blur_keeps_the_middle_and_what_is_flat():
     result = apply("zoom_blur", x, SMALL[4])
     assert result[16, 16] == pytest.approx(1) and 0 < result[9, 16, 0] < 1
     np.testing.assert_allclose(apply("zoom_blur", np.full((32, 32, 3), 0.3), LARGE[4]), 0.3, atol=1e-6)
+
+
+def test_glass_blur_only_moves_pixels_a_little():
+    rng = np.random.default_rng(0)
+    x = rng.permutation(32 * 32).reshape(32, 32, 1) / 1024  # each number once
+    # A Gaussian of 0.05 leaves exp(-200) to the neighbours, so that the first level copies and nothing else.
+    result = apply("glass_blur", x, SMALL[0])
+    where = {value: place for place, value in np.ndenumerate(x[..., 0])}
+    places = np.array([where[min(where, key=lambda v: abs(v - value))] for value in result.ravel()])
+    np.testing.assert_allclose(x[places[:, 0], places[:, 1], 0], result.ravel(), atol=1e-12)
+    moved = (places - np.argwhere(np.ones((32, 32)))).reshape(32, 32, 2)
+    assert (moved[[0, 1]] == 0).all() and (moved[:, [0, 1]] == 0).all()  # the border
+    assert moved.min() == -1 and moved.max() == 0  # it takes what is not yet changed, up and to the left
+    assert 0.65 < (moved[2:, 2:] != 0).any(-1).mean() < 0.85  # three in four
+
+
+def test_the_first_elastic_transform_is_affine_and_moves_within_its_bound():
+    row, column = np.mgrid[:64, :64].astype(float)
+    for seed in range(5):
+        found = apply("elastic_transform", np.stack([row, column], -1), SMALL[0], seed)
+        inner = found[16:48, 16:48]
+        for axis in (0, 1):
+            np.testing.assert_allclose(np.diff(inner, 2, axis), 0, atol=1e-9)
+        # At the middle, half way between two of the three points that move by up to 0.08 * 32 pixels.
+        shift = np.abs(found[32, 32] - 32).max()
+        assert 0 < shift < 1.5 * 0.08 * 32
 
 
 def test_contrast_scales_about_the_mean_of_each_channel():

@@ -6,8 +6,7 @@ and NumPy's generator, and gives an image that `corrupted` clips to 0 .. 1. Each
 follows the published program and its constants step by step; a *reconstruction* has its constants, but
 follows what is known of a tool that it calls. Neither draws the same random numbers as the published program.
 
-Of the benchmark's nineteen these are not here: elastic_transform, frost (it needs the authors' photographs),
-glass_blur, snow, spatter.
+Of the benchmark's nineteen these are not here: frost (it needs the authors' photographs), snow, spatter.
 """
 
 from pwact.data.corruptions.blur import defocus_blur, gaussian_blur, motion_blur, zoom_blur
@@ -15,14 +14,17 @@ from pwact.data.corruptions.codec import jpeg_compression, pixelate
 from pwact.data.corruptions.fog import fog
 from pwact.data.corruptions.light import brightness, contrast, saturate
 from pwact.data.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
+from pwact.data.corruptions.warp import elastic_transform, glass_blur
 
 __all__ = [
     "brightness",
     "contrast",
     "defocus_blur",
+    "elastic_transform",
     "fog",
     "gaussian_blur",
     "gaussian_noise",
+    "glass_blur",
     "impulse_noise",
     "jpeg_compression",
     "motion_blur",
