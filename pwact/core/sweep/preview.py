@@ -234,7 +234,7 @@ def seconds_told(seconds: float) -> str:
 
     Example:
         >>> seconds_told(0.25), seconds_told(75), seconds_told(7300)
-        ('0.25 s', '1 min 15 s', '2 h 2 min')
+        ('0.25 s', '1 min 15 s', '2 h 1 min')
     """
     if seconds < 60:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
