@@ -33,11 +33,11 @@ def usable(devices: Sequence[jax.Device] | None) -> tuple[jax.Device, ...]:
     own = jax.local_devices()
     if devices is None:
         return tuple(own)
-    asked = tuple(devices)
+    asked = tuple(devices) if isinstance(devices, Sequence) else ()
     if not asked or len(set(asked)) < len(asked) or not set(asked) <= set(own):
         raise PwactError(
-            "devices of this process, each once",
-            f"{[str(device) for device in asked]}",
+            "a sequence of devices of this process, each once",
+            str([str(device) for device in asked] if asked else devices),
             f"choose among {[str(device) for device in own]}",
         )
     return asked

@@ -147,7 +147,7 @@ def places(task: Task, used: frozenset[str]) -> list[str]:
     return ["the image that the model sees", *task.sites, *logits, *slopes]
 
 
-def values(task: Task, used: frozenset[str], look: Look) -> list[jax.Array]:
+def values(task: Task, used: frozenset[str], look: Look) -> list[Any]:
     """The values at `places`."""
     slopes = [look.gradients[site] for site in task.sites] if look.gradients else []
     logits = [look.logits] if used & {"prediction", "logits", "gradient"} else []

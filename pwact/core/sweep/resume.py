@@ -186,8 +186,8 @@ def difference(was: dict[str, str], now: dict[str, str]) -> str:
     differs = [name for name in now if was.get(name) != now[name]]
     if set(differs) <= TELLING:
         return ""
-    named = [name for name in differs if name not in HASHED] or ["the computation"]
-    return f"another {', another '.join(_compared(name, was, now) for name in named)}"
+    named = [_compared(name, was, now) for name in differs if name not in HASHED]
+    return f"another {', another '.join(named or ['computation: the model, or a function, is another'])}"
 
 
 def by_path(tree: Any) -> dict[str, Any]:

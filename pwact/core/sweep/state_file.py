@@ -70,9 +70,7 @@ class StateFile:
         if self.path.is_dir():
             raise PwactError("a path of a state file", f"the folder {self.path}", "name a file in it")
         try:
-            self._lock = open(self._beside("lock"), "wb")
-            if fcntl is not None:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = self._locked()
         except BlockingIOError:
             raise PwactError(
                 f"{self.path} to be used by one process at a time",
@@ -87,6 +85,22 @@ class StateFile:
         self._unlink(self._beside("lock"))
         if self._lock is not None:
             self._lock.close()
+
+    def _locked(self) -> IO[bytes]:
+        """The lock file, held. One that its last holder removed before it was held here does not count."""
+        path = self._beside("lock")
+        while True:
+            lock = open(path, "wb")
+            if fcntl is None:
+                return lock
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                    return lock
+            except BaseException:
+                lock.close()
+                raise
+            lock.close()
 
     def save(self, content: Content) -> None:
         """Replace the file, and keep the one it replaces.

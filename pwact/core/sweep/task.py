@@ -89,7 +89,7 @@ class Task(NamedTuple):
         seen = image if self.preprocess is None else self.preprocess(image)
         if not gradients or self.gradient_of is None:
             outputs, captures = self.probe.run(variables, seen, sites=self.sites)
-            return Look(seen, self.decide(outputs), captures, None)
+            return Look(seen, self._logits(outputs), captures, None)
         number = self.gradient_of
 
         def of(outputs: Any) -> jax.Array:
@@ -99,10 +99,20 @@ class Task(NamedTuple):
         outputs, captures, slopes = self.probe.gradients(variables, seen, of=of, sites=self.sites)
         return Look(seen, self.decide(outputs), captures, slopes)
 
-    def decide(self, outputs: Any) -> jax.Array:
-        """Logits [batch, class] from whatever the model returned."""
+    def _logits(self, outputs: Any) -> jax.Array | None:
+        """Logits [batch, class] from whatever the model returned; None where that is something else."""
         logits = outputs if self.logits is None else self.logits(outputs)
-        if not hasattr(logits, "shape") or len(logits.shape) != 2:
+        return logits if len(getattr(logits, "shape", ())) == 2 else None
+
+    def decisive(self, variables: Any, image: jax.Array) -> jax.Array:
+        """The logits of stored images, of a model that has some."""
+        seen = image if self.preprocess is None else self.preprocess(image)
+        return self.decide(self.probe.run(variables, seen)[0])
+
+    def decide(self, outputs: Any) -> jax.Array:
+        """Logits [batch, class] from whatever the model returned, which has to be or hold them."""
+        logits = outputs if self.logits is None else self.logits(outputs)
+        if self._logits(outputs) is None:
             found = jax.tree.map(lambda leaf: getattr(leaf, "shape", leaf), logits)
             raise PwactError(
                 "logits [batch, class] from the model",
@@ -116,7 +126,7 @@ class Look(NamedTuple):
     """A batch on its way through the model: pixels, logits, activations and their gradients."""
 
     image: jax.Array
-    logits: jax.Array
+    logits: jax.Array | None
     captures: dict[str, jax.Array]
     gradients: dict[str, jax.Array] | None
 
@@ -128,8 +138,10 @@ class Look(NamedTuple):
             slope, *others = (self.gradients[site] for site in node.sites)
             slope = (slope, *others) if others else slope
         activation: Any = (one, *other) if other else one
+        # A model without logits decides nothing, and no statistic that looks at decisions gets this far.
+        prediction = jnp.zeros_like(batch.label) if self.logits is None else decision(self.logits)
         return Observation(
-            *(activation, batch.label, decision(self.logits), batch.index, batch.valid),
+            *(activation, batch.label, prediction, batch.index, batch.valid),
             logits=self.logits,
             gradient=slope,
             mask=batch.mask,
@@ -201,11 +213,22 @@ def shapes(task: Task, variables: Any, load: Batch) -> Shapes:
         }
         found = Shapes(sites, {}, frozenset())
         for node in task.nodes:
+            names: set[str] = set()
             for name, acc in node.statistics:
                 for array, value in result(acc, found.of(node)).items():
+                    if f"{name}.{array}" in names:
+                        raise PwactError(
+                            "statistics whose results have names of their own",
+                            f"'{name}.{array}' twice",
+                            "rename one of the statistics",
+                        )
+                    names.add(f"{name}.{array}")
                     lengths = zip(value.dims, value.values.shape, strict=True)
                     found.results.update({(node.name, f"{name}.{array}", dim): size for dim, size in lengths})
-        return found._replace(used=frozenset().union(*(_used(task, node, look, load) for node in task.nodes)))
+        used = frozenset().union(*(_used(task, node, look, load) for node in task.nodes))
+        if used & {"prediction", "logits"}:
+            jax.eval_shape(task.decisive, variables, load.image)
+        return found._replace(used=used)
 
     return remembered(task.probe, ("shapes", len(load.label), task_key(task, variables, load)), find)
 
@@ -233,6 +256,9 @@ def _used(task: Task, node: Node, look: Look, load: Batch) -> set[str]:
     def observe(look: Look, batch: Batch) -> Observation:
         return look.observation(node, batch)
 
+    if look.logits is None:  # whether they are looked at has to be known before they can be missed
+        some: Any = jax.ShapeDtypeStruct((len(load.label), 1), jnp.float32)
+        look = look._replace(logits=some)
     seen = jax.eval_shape(observe, look, jax.tree.map(spec_of, load))
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), seen.activation)
     used: set[str] = set()

@@ -120,11 +120,11 @@ CASES = {
     "an interrupted sweep goes on": GOES_ON,
     "an interrupted sweep of states by channel goes on": "mesh.LARGE_STATE_BYTES = 1000\n" + GOES_ON,
     "devices that are none": """
-        for devices in ([], [jax.devices()[0]] * 2, [3]):
+        for devices in ([], [jax.devices()[0]] * 2, [3], 2, jax.devices()[0]):
             try:
                 swept(devices)
             except pwact.PwactError as error:
-                assert "devices of this process, each once" in str(error)
+                assert "a sequence of devices of this process, each once" in str(error)
             else:
                 raise AssertionError
     """,

@@ -239,7 +239,7 @@ def test_other_variables_and_another_model_are_refused(asked, kept):
     with pytest.raises(PwactError, match=r"another variables \(\w{12}, now \w{12}\)"):
         sweep((probe, variables * 2, data), kept)
     other = pwact.probe(lambda v, x: 2 * probe_output(v, x), data.images[:1], variables=variables)
-    with pytest.raises(PwactError, match="another the computation"):
+    with pytest.raises(PwactError, match="another computation: the model, or a function"):
         sweep((other, variables, data), kept)
 
 
@@ -266,7 +266,7 @@ def test_a_last_step_that_changed_is_refused(tmp_path, asked):
         return {"a": own._replace(finalize=finalize)}
 
     interrupted(asked, tmp_path / "s", LOAD, statistics=other(1.0))
-    with pytest.raises(PwactError, match="another the computation"):
+    with pytest.raises(PwactError, match="another computation: the model, or a function"):
         sweep(asked, tmp_path / "s", other(2.0))
 
 

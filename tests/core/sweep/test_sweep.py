@@ -26,6 +26,7 @@ from pwact.stats import (
     firing,
     histogram,
     moments,
+    named,
     of_gradient,
     on,
     per_channel,
@@ -224,14 +225,16 @@ def test_logits_are_picked_out_of_other_outputs(variables, data):
         lambda v, x: {"logits": model(v, x), "rest": x}, jnp.zeros((2, 5, 5, 2)), variables=variables
     )
     with pytest.raises(PwactError, match=r"dict.*logits=lambda"):
-        sweep(several, variables, data, sites=["stem"])
+        sweep(several, variables, data, {"d": decided()}, sites=["stem"])
+    asks_for_none = {"m": moments(), "c": by_class(moments(), CLASSES), "p": per_channel(extrema())}
+    assert sweep(several, variables, data, asks_for_none, sites=["stem"])["stem"]["m.count"] == IMAGES
     found = sweep(
         several, variables, data, {"d": decided()}, sites=["stem"], logits=lambda out: out["logits"]
     )
     assert found["stem"]["d.times"].sum() == IMAGES
     pair = pwact.probe(lambda v, x: (model(v, x), x), jnp.zeros((2, 5, 5, 2)), variables=variables)
     with pytest.raises(PwactError, match=r"tuple.*logits=lambda"):
-        sweep(pair, variables, data, sites=["stem"])
+        sweep(pair, variables, data, {"d": decided()}, sites=["stem"])
 
 
 def test_logits_need_be_finite_only_where_they_are_looked_at(data):
@@ -525,6 +528,10 @@ REFUSED = {
         r"two sites or more for p",
     ),
     "a factory": ({"statistics": {"m": moments}}, r"moments\(\) rather than moments"),
+    "two results of one name": (
+        {"statistics": {"a": named(b=moments()), "a.b": moments()}},
+        r"'a.b.count' twice",
+    ),
     "a name with a slash": ({"statistics": {"a/b": moments()}}, "without '/'"),
     "batch size 0": ({"batch_size": 0}, "batch_size of 1 or more"),
     "batch size 1.5": ({"batch_size": 1.5}, "whole number"),
