@@ -79,8 +79,9 @@ def sweep(
             on the same machine gives the same bits (`pwact.plan` says which). What was used is in the
             attributes.
         memory: bytes that the sweep may take, of each device or on CPU of this process. Statistics that do
-            not fit together are swept one group after the other, to the same bits. None: nine tenths of
-            what is free now.
+            not fit together are swept one group after the other. Each group is a program of its own, and
+            may round an activation another way than one of all statistics; within a group, and over
+            all of its readings, all see the same bits. None: nine tenths of what is free now.
         progress: called with (images done, images in all) of this process at the beginning and after each
             load; a statistic that reads the dataset twice makes that twice the images.
         state: a file to keep the place of the sweep in, so that the same call goes on after whatever ended
