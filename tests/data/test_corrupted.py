@@ -14,8 +14,8 @@ from pwact.data.corruptions.level import Level
 from pwact.errors import PwactError
 
 SMALL = [Level(severity, True) for severity in range(1, 6)]
-#: Whose levels differ in kind: less saturation and then more, another mixture of blur and distance.
-UNORDERED = {"saturate", "elastic_transform", "glass_blur"}
+#: Whose levels differ in kind: less colour and then more, another mixture of blur and distance, other flakes.
+UNORDERED = {"saturate", "elastic_transform", "glass_blur", "snow"}
 LARGE = [Level(severity, False) for severity in range(1, 6)]
 
 
@@ -174,6 +174,19 @@ def test_the_first_elastic_transform_is_affine_and_moves_within_its_bound():
         # At the middle, half way between two of the three points that move by up to 0.08 * 32 pixels.
         shift = np.abs(found[32, 32] - 32).max()
         assert 0 < shift < 1.5 * 0.08 * 32
+
+
+def test_snow_only_adds_light_and_falls_in_streaks():
+    x = smooth((64, 64, 3))
+    for level in (*SMALL, *LARGE):
+        assert (apply("snow", x, level) >= x - 1e-12).all()
+    dark = np.full((64, 64, 1), 0.2)
+    paler = 0.8 * 0.2 + 0.2 * max(0.2, 1.5 * 0.2 + 0.5)  # of the fifth small level, where no flake is
+    flakes = apply("snow", dark, SMALL[4]) - paler
+    assert flakes.min() >= -1e-12 and flakes.max() > 0.05
+    np.testing.assert_allclose(flakes, flakes[::-1, ::-1], atol=1e-12)
+    down, across = (np.abs(np.diff(flakes, axis=axis)).mean() for axis in (0, 1))
+    assert down < 0.7 * across  # within 45 degrees of the vertical
 
 
 def test_contrast_scales_about_the_mean_of_each_channel():

@@ -60,7 +60,12 @@ def motion_blur(x: Image, level: Level, rng: np.random.Generator) -> Image:
         ((6, 1.0), (6, 1.5), (6, 2.0), (8, 2.0), (9, 2.5)),
         ((10, 3.0), (15, 5.0), (15, 8.0), (15, 12.0), (20, 15.0)),
     )
-    angle = np.deg2rad(rng.uniform(-45, 45))
+    return streaked(x, r, c, rng.uniform(-45, 45))
+
+
+def streaked(x: Image, r: int, c: float, degrees: float) -> Image:
+    """Each pixel the mean of those at i = 0 .. 2 r along a line, weighted by exp(-i² / 2 c²)."""
+    angle = np.deg2rad(degrees)
     step = np.arange(2 * r + 1)
     weight = np.exp(-(step**2) / (2 * c**2))
     rows, columns = x.shape[:2]
@@ -79,10 +84,11 @@ def zoom_blur(x: Image, level: Level, rng: np.random.Generator) -> Image:
         ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)),
     )
     factors = np.arange(1, end, step)
-    return (x + sum(_magnified(x, factor) for factor in factors)) / (len(factors) + 1)
+    return (x + sum(magnified(x, factor) for factor in factors)) / (len(factors) + 1)
 
 
-def _magnified(x: Image, factor: float) -> Image:
+def magnified(x: Image, factor: float) -> Image:
+    """The middle of an image, linearly interpolated to the size of the whole."""
     from scipy.ndimage import zoom
 
     rows, columns = x.shape[:2]
