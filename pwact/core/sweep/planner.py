@@ -63,7 +63,7 @@ def _split(job: Job, setting: Setting, limit: int) -> tuple[tuple[Task, ...], tu
         whole = footprint(job, job.task, setting)
         if whole.peak <= limit:
             return (job.task,), (whole,)
-    spare = beside(job) + tree_bytes(job.variables) + _one_micro_batch(job, setting)
+    spare = _fixed(job, setting)
     while True:
         groups = _filled(job, units, limit - spare)
         footprints: list[Footprint] = []
@@ -72,14 +72,13 @@ def _split(job: Job, setting: Setting, limit: int) -> tuple[tuple[Task, ...], tu
             own = [unit for unit in units if unit.part in task.parts]
             least = kept + sum(unit.state for unit in own)
             if least > limit:
-                raise _too_large(job, own[0], limit - kept, limit)
+                raise _too_large(job, own[0], setting, kept, limit)
             found = footprint(job, task, setting)
             footprints.append(found._replace(peak=kept + found.peak))
             kept += found.results
             over = max(over, footprints[-1].peak - limit)
             if footprints[-1].peak > limit and len(own) == 1:
-                size = own[0].state + own[0].results
-                raise _too_large(job, own[0], limit - footprints[-1].peak + size, limit)
+                raise _too_large(job, own[0], setting, kept - found.results, limit)
         if over <= 0:
             return groups, tuple(footprints)
         spare += max(over, limit // 50)
@@ -111,20 +110,23 @@ def _units(job: Job) -> list[_Unit]:
     return sorted(units, key=lambda unit: -(unit.state + unit.results))
 
 
-def _one_micro_batch(job: Job, setting: Setting) -> int:
+def _fixed(job: Job, setting: Setting) -> int:
+    """Bytes that do not depend on the statistics."""
     sites = shapes(job.task, job.variables, job.load).sites
-    return setting.micro_batch * sum(tree_bytes(spec) for spec in sites.values())
+    activations = setting.micro_batch * sum(tree_bytes(spec) for spec in sites.values())
+    return beside(job) + tree_bytes(job.variables) + activations
 
 
-def _too_large(job: Job, unit: _Unit, room: int, limit: int) -> PwactError:
-    """What does not fit, and how much of it would."""
-    (node,) = job.task.only({unit.part}).nodes
-    ((name, _),) = node.statistics
-    size = unit.state + unit.results
+def _too_large(job: Job, unit: _Unit, setting: Setting, kept: int, limit: int) -> PwactError:
+    """What does not fit, and how much of it would: what grows with it is all but the fixed part."""
+    node, name = unit.part
+    peak = footprint(job, job.task.only({unit.part}), setting).peak
+    fixed = _fixed(job, setting)
+    share = (limit - kept - fixed) / max(peak - fixed, 1)
     return PwactError(
-        f"memory for '{name}' at '{node.name}': {size:,} bytes of state and results",
-        f"{max(room, 0):,} bytes left for it of {limit:,}",
-        f"{_advice(job, unit, room / size)}, or allow memory={limit - room + size:,} bytes",
+        f"memory for '{name}' at '{node}': {peak:,} bytes, {unit.state:,} of them its state",
+        f"{limit - kept:,} bytes left for it of {limit:,}",
+        f"{_advice(job, unit, share)}, or allow memory={kept + peak:,} bytes",
     )
 
 
