@@ -49,6 +49,19 @@ def known_sites(probe: Any, sites: Any) -> tuple[str, ...]:
                 f"{name!r}, {site.when}, of shape {list(site.shape)}, batch at axis {site.batch_axis}",
                 "choose a site outside the loop or transform that moves the batch",
             )
+        if site.when.startswith("branch"):
+            raise PwactError(
+                "sites that every image passes",
+                f"{name!r}, {site.when}, which holds nothing where the other branch is taken",
+                "choose a site outside the branch",
+            )
+        if len(site.shape) == 3 and not site.is_map:
+            raise PwactError(
+                "maps whose axes are batch, row, column, channel",
+                f"{name!r} of shape {list(site.shape)} with its axes otherwise, or not followed",
+                "give the value in this order a name of its own in the model: "
+                'checkpoint_name(jnp.moveaxis(x, 1, -1), "name")',
+            )
         asked[site.name] = name
     return tuple(asked[name] for name in probe.sites if name in asked)
 

@@ -369,6 +369,30 @@ def test_a_site_that_does_not_keep_the_batch_in_front(data):
         sweep(own, None, data, sites=[inside])
 
 
+def test_a_site_in_a_branch_and_a_map_of_channels_first_are_refused(data):
+    def branching(image):
+        return jax.lax.cond(image.sum() > 0, jax.nn.relu, jnp.tanh, image).mean((1, 2))
+
+    own = pwact.probe(branching, jnp.zeros((2, 5, 5, 2)))
+    inside = next(name for name, site in own.sites.items() if site.when.startswith("branch"))
+    with pytest.raises(PwactError, match="sites that every image passes"):
+        sweep(own, None, data, sites=[inside])
+
+    def channels_first(image):
+        kernel = jnp.ones((3, 2, 1, 1))
+        layout = ("NCHW", "OIHW", "NCHW")
+        x = jax.lax.conv_general_dilated(
+            jnp.moveaxis(image, -1, 1), kernel, (1, 1), "SAME", dimension_numbers=layout
+        )
+        x = checkpoint_name(x, "first")
+        return checkpoint_name(jnp.moveaxis(x, 1, -1), "last").mean((1, 2))
+
+    own = pwact.probe(channels_first, jnp.zeros((2, 5, 5, 2)))
+    with pytest.raises(PwactError, match="axes are batch, row, column, channel"):
+        sweep(own, None, data, sites=["first"])
+    assert dict(sweep(own, None, data, sites=["last"])["last"].sizes)["channel"] == 3
+
+
 def product() -> Accumulator:
     """The sum over images of the product of two sites, point by point: a statistic of a pair."""
 
