@@ -19,6 +19,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from pwact.errors import PwactError
 
+DATASET = "mnist5k, bag(size=2000), folder:PATH, npy:PATH, tfds:NAME or an .npz file."
+"""What an option that names images takes (`pwact.data.load`)."""
+
 console = Console(highlight=False, soft_wrap=True)
 
 OPTIONS = {

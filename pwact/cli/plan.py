@@ -7,7 +7,7 @@ import pathlib
 import typer
 from rich.table import Table
 
-from pwact.cli.common import console
+from pwact.cli.common import DATASET, console
 from pwact.cli.stats import ask, bytes_of, logit_of
 
 EXAMPLE = (
@@ -22,7 +22,7 @@ def command(
         None, help="A site; repeat for more.", show_default="the ReLU maps"
     ),
     network: int | None = typer.Option(None, help="The seed of the network.", show_default="the first"),
-    dataset: str | None = typer.Option(None, help="Which images.", show_default="those of the training"),
+    dataset: str | None = typer.Option(None, help=DATASET, show_default="those of the training"),
     split: str = typer.Option("all", help="all, or train or test as `pwact train` split them."),
     split_seed: int = typer.Option(0, min=0, help="Of that split."),
     gradient_of: str | None = typer.Option(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from pwact.cli.common import Stages, console, folder_of, new_path, refuse_existing
+from pwact.cli.common import DATASET, Stages, console, folder_of, new_path, refuse_existing
 from pwact.errors import PwactError
 
 EXAMPLE = (
@@ -42,7 +42,7 @@ def command(
         None, help="A site; repeat for more.", show_default="the ReLU maps"
     ),
     network: int | None = typer.Option(None, help="The seed of the network.", show_default="the first"),
-    dataset: str | None = typer.Option(None, help="Which images.", show_default="those of the training"),
+    dataset: str | None = typer.Option(None, help=DATASET, show_default="those of the training"),
     split: str = typer.Option("all", help="all, or train or test as `pwact train` split them."),
     split_seed: int = typer.Option(0, min=0, help="Of that split."),
     gradient_of: str | None = typer.Option(

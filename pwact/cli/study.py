@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from pwact.cli.common import Stages, console, new_path, refuse_existing
+from pwact.cli.common import DATASET, Stages, console, new_path, refuse_existing
 
 EXAMPLE = "Example: `pwact study --preset quick --seeds 12 --out runs/twelve`"
 
@@ -17,7 +17,7 @@ def command(
         "quick", help="How much: smoke (a minute, can give no verdict), quick (minutes) or full (hours)."
     ),
     dataset: str | None = typer.Option(
-        None, help="A name, a name with arguments, or an .npz file.", show_default="the preset's"
+        None, help=DATASET, show_default="the preset's"
     ),
     seeds: int | None = typer.Option(None, min=2, help="Networks of each kind.", show_default="the preset's"),
     out: pathlib.Path | None = typer.Option(

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import typer
 
-from pwact.cli.common import Stages, console, new_path, refuse_existing
+from pwact.cli.common import DATASET, Stages, console, new_path, refuse_existing
 from pwact.errors import PwactError
 
 EXAMPLE = "Example: `pwact train digits --seeds 3 --epochs 5 --out runs/three`"
 
 
 def command(
-    dataset: str = typer.Argument("mnist5k", help="A name, a name with arguments, or an .npz file."),
+    dataset: str = typer.Argument("mnist5k", help=DATASET),
     seeds: int = typer.Option(10, min=1, help="Networks: seeds 0, 1, ..."),
     treatment: Literal["trained", "shuffled_labels", "untrained"] = typer.Option(
         "trained", help="What the networks learn."
