@@ -16,9 +16,7 @@ def command(
     preset: str = typer.Option(
         "quick", help="How much: smoke (a minute, can give no verdict), quick (minutes) or full (hours)."
     ),
-    dataset: str | None = typer.Option(
-        None, help=DATASET, show_default="the preset's"
-    ),
+    dataset: str | None = typer.Option(None, help=DATASET, show_default="the preset's"),
     seeds: int | None = typer.Option(None, min=2, help="Networks of each kind.", show_default="the preset's"),
     out: pathlib.Path | None = typer.Option(
         None, help="Folder to make.", show_default="runs/DATASET-PRESET-1, -2, ..."
