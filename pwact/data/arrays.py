@@ -27,7 +27,8 @@ def arrays(
         name: for tables and provenance.
 
     Returns:
-        The dataset. Arrays are kept without a copy where their type allows it.
+        The dataset. Arrays are kept without a copy where their type allows it: those that were given must
+        not be changed afterwards, for hashes and compiled sweeps rely on them.
 
     Raises:
         PwactError: no images; wrong rank, dtype or length; labels outside the classes.
@@ -40,6 +41,8 @@ def arrays(
         4
     """
     images = _check_finite(check_images(_array("images", images)))
+    images = images.view()
+    images.flags.writeable = False  # the fingerprint is taken once
     labels, num_classes = check_labels(_array("labels", labels), len(images), num_classes)
     return ArrayDataset(images, labels, num_classes, name)
 

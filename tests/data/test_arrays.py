@@ -104,3 +104,10 @@ def test_indices_outside_or_of_another_kind_are_refused(indices):
 def test_masks_of_a_dataset_without_masks():
     with pytest.raises(PwactError, match="use a synthetic set"):
         arrays(IMAGES, LABELS, name="few").masks([0])
+
+
+def test_images_of_a_dataset_stay_as_they_were_hashed():
+    own = np.zeros((2, 2, 2, 1), np.uint8)
+    dataset = arrays(own, [0, 1])
+    with pytest.raises(ValueError, match="read-only"):
+        dataset.images[0] = 1

@@ -42,7 +42,8 @@ class Peers:
 
     What they tell each other goes through JAX's coordination service, where waiting has an end; a
     collective on the devices would wait for ever for a process that is lost. Every process makes the same
-    calls in the same order. One process alone has nobody to tell.
+    calls in the same order. One process alone has nobody to tell. A process is missed from its first sign of
+    life on: for one that died before it entered, JAX's own heartbeat ends the others, in JAX's own words.
 
     Attributes:
         process: the number of this one, from 0.
