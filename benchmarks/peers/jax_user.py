@@ -4,7 +4,7 @@
 - `linen_sow`: Linen's `sow`, NumPy on the host;
 - `nnx_sow`: NNX's `sow` and `nnx.capture`, NumPy on the host;
 - task `six by hand`: one jitted update of the six statistics a batch, nothing leaves the device in between;
-- task `forward`: the bare forward pass, every way that benchmarks/sweep.py tries.
+- task `forward`: the bare forward pass.
 """
 
 from __future__ import annotations
@@ -148,11 +148,14 @@ def by_hand(work: Work, setting: dict[str, Any]) -> Run:
 
 
 def bare(work: Work, setting: dict[str, Any]) -> Run:
-    way = own.bare_candidates(of_jax(work), work.images)[setting["way"]]
+    variables, size = of_jax(work), setting["batch"]
+    options = own.backend.compiler_options() if setting["options"] == "the sweep's" else {}
+    forward = jax.jit(lambda variables, x: own.forward(variables, x)[0], compiler_options=options)
 
     def run() -> Result:
-        way()
-        return {}
+        starts = range(0, len(work.images), size)
+        logits = [forward(variables, work.images[start : start + size]) for start in starts]
+        return {"logits": np.concatenate(jax.device_get(logits))}
 
     return run
 
@@ -162,10 +165,9 @@ def build(work: Work, task: str, setting: dict[str, Any]) -> Run:
 
 
 if __name__ == "__main__":
-    no_images = np.zeros((1024, 32, 32, 3), np.float32)
     choices = {
         "six": {"way": ("linen_capture", "linen_sow", "nnx_sow"), "batch": BATCHES},
         "six by hand": {"batch": (*BATCHES, 8)},
-        "forward": {"way": tuple(own.bare_candidates({}, no_images))},
+        "forward": {"options": ("default", "the sweep's"), "batch": (*BATCHES, 8)},
     }
     serve(Peer(build, choices, ("jax", "flax", "numpy"), device_name, device_peak))

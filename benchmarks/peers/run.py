@@ -220,7 +220,7 @@ class Bench:
                 setting = best | {name: value}
                 if (found := cost(setting, least[1])) < least:
                     best, least = setting, found
-        self.worker(way.peer).ask(do="forget")
+        self.worker(way.peer).ask(do="forget", task=way.task)
         return best, tried
 
     def memory(self, way: Way, setting: dict[str, Any]) -> dict[str, Any]:

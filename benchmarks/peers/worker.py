@@ -95,7 +95,8 @@ def _answer(peer: Peer, request: dict, works: dict[int, Work], runs: dict[str, R
         versions = {name: metadata.version(name) for name in peer.packages}
         return {"choices": peer.choices, "versions": versions, "device": peer.device()}
     if request["do"] == "forget":
-        runs.clear()
+        for key in [key for key in runs if json.loads(key)[0] == request["task"]]:
+            del runs[key]
         return {}
     images = request["images"]
     if images not in works:
