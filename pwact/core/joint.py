@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from pwact.core.counter import Counter
@@ -215,6 +216,8 @@ def add(two: Two, amount: Array) -> Two:
 
 def _two_sum(large: Array, small: Array) -> tuple[Array, Array]:
     """large + small as (rounded sum, what rounding left over), for any magnitudes."""
-    total = large + small
+    # The sum that is stored and the one that the rest belongs to must be one: the compiler may otherwise
+    # compute it twice and round a tie both ways.
+    total = lax.optimization_barrier(large + small)
     back = total - large
     return total, (large - (total - back)) + (small - back)

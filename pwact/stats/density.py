@@ -59,7 +59,7 @@ def density(threshold: float = 0.0) -> Accumulator:
     def update(state: MomentsState, seen: Observation) -> MomentsState:
         x = seen.activation
         active = (x > threshold).sum(range(1, x.ndim), dtype=jnp.int32)
-        share = active.astype(state.mean.dtype) / math.prod(x.shape[1:])
+        share = active.astype(state.mean.sum.dtype) / math.prod(x.shape[1:])
         return over_images.update(state, seen._replace(activation=share, gradient=None))
 
     return over_images._replace(init=init, update=update, channelwise=False)

@@ -24,8 +24,8 @@ def lifetime_sparsity() -> Accumulator:
         treves_rolls = t / (1 + t) / (1 - 1 / n)
         hoyer        = t / (1 + t) / (1 + 1 / sqrt(1 + t)) / (1 - 1 / sqrt(n))
 
-    Their relative error is at most that of v plus that of m^2: 2 (T + B) u + 16 u, with T updates of B images
-    and u = 2^-24 as in `moments`. `lifetime_gini` is the third of the usual measures.
+    Their relative error is at most that of v plus that of m^2: 8 (B + 4) u + 16 u, with updates of B
+    images and u = 2^-24 as in `moments`. `lifetime_gini` is the third of the usual measures.
     `per_channel(lifetime_sparsity())` takes all points of a channel as its samples.
 
     Returns:

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_image, point_dims
 from pwact.core.arguments import whole_number
 from pwact.core.blocks import in_blocks
+from pwact.core.conditional import only_if
 from pwact.core.counter import Counter
+from pwact.core.joint import Two, add
 from pwact.core.memory import memoized
 from pwact.errors import PwactError
 from pwact.types import Observation
 
-Powers = tuple[Array, ...]
-
 
 class MomentsState(NamedTuple):
-    """Images seen, and at every point the mean in two parts and the sum of squared deviations.
+    """Images seen, and at every point the mean and the sum of squared deviations, each in two parts.
 
     `higher`: the sums of deviations to the third and to the fourth power, as far as they were asked for, in
-    the unit that `_unit` finds from the squares.
+    the unit that `_scale` finds from the squares.
     """
 
     images: Counter
-    mean: Float[Array, "*dims"]
-    rest: Float[Array, "*dims"]
-    squares: Float[Array, "*dims"]
-    higher: tuple[Float[Array, "*dims"], ...] = ()
+    mean: Two
+    squares: Two
+    higher: tuple[Two, ...] = ()
+
+
+HigherPowers = Callable[[Array], tuple[Two, ...]]
 
 
 @memoized
@@ -52,14 +56,15 @@ def moments(order: int = 2) -> Accumulator:
         M_3 += B_3 + 3 delta (v B_2 - w M_2) + delta^3 n w (v - w)
         M_4 += B_4 + 4 delta (v B_3 - w M_3) + 6 delta^2 (v^2 B_2 + w^2 M_2) + delta^4 n w (v^2 - v w + w^2)
 
-    The mean is kept as an unevaluated sum of two floats, so offsets far larger than the spread cost
-    nothing; M_3 and M_4 are kept in units of the standard deviation (rounded down to a power of two), so
-    they neither overflow nor vanish where the variance does not. With u = 2^-24 and T updates of B images
-    the relative error of the variance is at most about (T + B) u plus what rounding the data to float32
-    itself costs, and in practice near sqrt(T) u; that of the mean is 2 u |mean| + (T + B) u sigma. To first
-    order in u the error of the skewness is at most about 8 (T + B) u a, where a is the mean of
-    |x_i - mean|^3 over variance^(3/2), and that of the kurtosis 16 (T + B) u times itself, plus the same
-    8 (T + B) u a for every sigma that the mean so far wanders. NumPy in float64 is the reference.
+    All sums are kept as unevaluated sums of two floats, so that the number of updates costs nothing, nor do
+    offsets far larger than the spread; M_3 and M_4 are kept in units of the standard deviation (rounded down
+    to a power of two), so they neither overflow nor vanish where the variance does not. With u = 2^-24 and
+    updates of B images, however many, the relative error of the variance is at most about 4 (B + 4) u plus
+    what rounding the data to float32 itself costs, and in practice a few u; that of the mean is
+    2 u |mean| + (B + 4) u sigma. To first order in u the error of the skewness is at most about
+    8 (B + 4) u a, where a is the mean of |x_i - mean|^3 over variance^(3/2), and that of the kurtosis
+    16 (B + 4) u times itself, plus the same 8 (B + 4) u a for every sigma that the mean so far wanders.
+    Merging k states adds at most log2(k) u to each. NumPy in float64 is the reference.
 
     Args:
         order: 2 for count, mean and variance; 3 for skewness as well; 4 for kurtosis as well.
@@ -85,7 +90,7 @@ def moments(order: int = 2) -> Accumulator:
         [[1000000.0], [1.0], [0.0], [1.0]]
 
     Reference: Chan, Golub, LeVeque, "Algorithms for computing the sample variance", The American
-        Statistician 37 (1983); the two-part mean after Dekker (1971); orders 3 and 4 after Pebay, "Formulas
+        Statistician 37 (1983); sums in two parts after Dekker (1971); orders 3 and 4 after Pebay, "Formulas
         for robust, one-pass parallel computation of covariances and arbitrary-order statistical moments",
         Sandia report SAND2008-6212 (2008). Reconstructed from the formulas.
     """
@@ -95,81 +100,107 @@ def moments(order: int = 2) -> Accumulator:
 
     def init(spec: jax.ShapeDtypeStruct) -> MomentsState:
         zero = jnp.zeros(spec.shape, float_dtype(spec))
-        return MomentsState(Counter.zeros(), zero, zero, zero, (zero,) * (order - 2))
+        nothing = Two(zero, zero)
+        return MomentsState(Counter.zeros(), nothing, nothing, (nothing,) * (order - 2))
 
     def update(state: MomentsState, seen: Observation) -> MomentsState:
-        x = seen.activation.astype(state.mean.dtype)
-        new = seen.valid.sum(dtype=jnp.uint32)
-        before, arrived = state.images.to_float(), new.astype(jnp.float32)
-        first = jnp.take(x, jnp.argmax(seen.valid), axis=0)
-        mean = jnp.where((before == 0) & (new > 0), first, state.mean)
-        centred = jnp.where(per_image(seen.valid, x), x - mean[None], 0)
-        total, squares = centred.sum(0), (centred * centred).sum(0)
-        offset = total / jnp.maximum(arrived, 1)
-        delta = offset - state.rest
-        weight = arrived / jnp.maximum(before + arrived, 1)
-        own = jnp.maximum(squares - offset * total, 0)
-        mean, rest = _two_sum(mean, state.rest + delta * weight)
-        joined = state.squares + (own + delta * delta * (before * weight))
-        seen_so_far = state.images.add(new)
-        if order == 2:
-            return MomentsState(seen_so_far, mean, rest, joined)
-        scale = _scale(joined, seen_so_far)
-        spread = jnp.where(per_image(seen.valid, x), (centred - offset[None]) * scale[None], 0)
-        batch = [own * scale * scale] + [(spread**power).sum(0) for power in range(3, order + 1)]
-        higher = _together(_powers(state, scale), batch, delta * scale, before, arrived)
-        return MomentsState(seen_so_far, mean, rest, joined, higher)
+        def add_batch(state: MomentsState) -> MomentsState:
+            first = jnp.take(seen.activation, jnp.argmax(seen.valid), axis=0).astype(state.mean.sum.dtype)
+            origin = jnp.where(state.images.to_float() == 0, first, state.mean.sum)
+            state = state._replace(mean=Two(origin, state.mean.rest))
+            batch, higher_powers = _of_batch(state, seen, order)
+            return _join(state, batch, _higher_powers(state), higher_powers)
+
+        return only_if(seen.valid.any(), add_batch, state)
 
     def merge(left: MomentsState, right: MomentsState) -> MomentsState:
-        n_left, n_right = left.images.to_float(), right.images.to_float()
-        delta = (right.mean - left.mean) + (right.rest - left.rest)
-        weight = n_right / jnp.maximum(n_left + n_right, 1)
-        mean, rest = _two_sum(left.mean, left.rest + delta * weight)
-        squares = left.squares + right.squares + delta * delta * (n_left * weight)
-        images = left.images.merge(right.images)
-        higher: Powers = ()
-        if order > 2:
-            scale = _scale(squares, images)
-            powers = (_powers(left, scale), _powers(right, scale))
-            higher = _together(*powers, delta * scale, n_left, n_right)
-
-        def choose(both: Array, left: Array, right: Array) -> Array:
-            return jnp.where(n_left == 0, right, jnp.where(n_right == 0, left, both))
-
-        return MomentsState(
-            images,
-            choose(mean, left.mean, right.mean),
-            choose(rest, left.rest, right.rest),
-            choose(squares, left.squares, right.squares),
-            tuple(map(choose, higher, left.higher, right.higher)),
-        )
+        # What holds fewer images is added to what holds more, so that its own rounding is all that counts.
+        choose = functools.partial(jnp.where, left.images.to_float() < right.images.to_float())
+        more, less = jax.tree.map(choose, right, left), jax.tree.map(choose, left, right)
+        return _join(more, less, _higher_powers(more), _higher_powers(less))
 
     def finalize(state: MomentsState) -> Result:
         n = state.images.to_float()
-        dims = point_dims(state.mean.ndim)
-        variance = state.squares / jnp.maximum(n, 1)
-        mean = state.mean + state.rest
+        dims = point_dims(state.mean.sum.ndim)
+        variance = (state.squares.sum + state.squares.rest) / jnp.maximum(n, 1)
+        mean = state.mean.sum + state.mean.rest
         overflow = ~(jnp.isfinite(mean) & jnp.isfinite(variance))
         result = {
             "count": Named(state.images, ()),
-            "mean": Named(jnp.where(n > 0, mean, jnp.nan), dims),
+            "mean": Named(jnp.where(n > 0, jnp.where(jnp.isfinite(mean), mean, jnp.inf), jnp.nan), dims),
             "variance": Named(jnp.where(n > 0, jnp.where(overflow, jnp.inf, variance), jnp.nan), dims),
         }
-        sigma = jnp.sqrt(variance) * _scale(state.squares, state.images)
+        sigma = jnp.sqrt(variance) * _scale(state.squares.sum, state.images)
         for power, name, total in zip((3, 4), ("skewness", "kurtosis"), state.higher, strict=False):
-            standard = total / (jnp.maximum(n, 1) * sigma**power)
+            standard = (total.sum + total.rest) / (jnp.maximum(n, 1) * sigma**power)
             value = jnp.where(overflow, jnp.inf, jnp.where(variance > 0, standard, jnp.nan))
             result[name] = Named(jnp.where(n > 0, value, jnp.nan), dims)
         return result
 
-    return Accumulator(init, in_blocks(update), merge, finalize, channelwise=True)
+    return Accumulator(init, update, merge, finalize, channelwise=True)
 
 
-def _two_sum(large: Array, small: Array) -> tuple[Array, Array]:
-    """large + small as (rounded sum, what rounding left over), for any magnitudes."""
-    total = large + small
-    back = total - large
-    return total, (large - (total - back)) + (small - back)
+def _total(
+    of: Callable[[Array], tuple[Array, ...]], seen: Observation, like: Array, parts: int
+) -> tuple[Array, ...]:
+    """Sums over valid rows of what is made of them."""
+
+    def add_block(sums: tuple[Array, ...], block: Observation) -> tuple[Array, ...]:
+        valid = per_image(block.valid, block.activation)
+        values = of(block.activation.astype(like.dtype))
+        return tuple(
+            so_far + jnp.where(valid, value, 0).sum(0) for so_far, value in zip(sums, values, strict=True)
+        )
+
+    return in_blocks(add_block)((jnp.zeros_like(like),) * parts, seen)
+
+
+def _of_batch(state: MomentsState, seen: Observation, order: int) -> tuple[MomentsState, HigherPowers]:
+    """Count, mean and squares of a batch alone, and how to find its sums of higher powers."""
+    origin, zero = state.mean.sum, jnp.zeros_like(state.mean.sum)
+    images = Counter.zeros().add(seen.valid.sum(dtype=jnp.uint32))
+
+    def first_and_second(x: Array) -> tuple[Array, Array]:
+        centred = x - origin[None]
+        return centred, centred * centred
+
+    deviations, squares = _total(first_and_second, seen, zero, 2)
+    offset = deviations / jnp.maximum(images.to_float(), 1)
+    own = jnp.maximum(squares - offset * deviations, 0)
+
+    def higher_powers(scale: Array) -> tuple[Two, ...]:
+        def third_and_fourth(x: Array) -> tuple[Array, ...]:
+            spread = ((x - origin[None]) - offset[None]) * scale[None]
+            return tuple(spread**power for power in range(3, order + 1))
+
+        return tuple(Two(power, zero) for power in _total(third_and_fourth, seen, zero, order - 2))
+
+    return MomentsState(images, Two(origin, offset), Two(own, zero), state.higher), higher_powers
+
+
+def _join(
+    more: MomentsState, less: MomentsState, of_more: HigherPowers, of_less: HigherPowers
+) -> MomentsState:
+    """The state of what either has seen; `of_more`, `of_less`: a unit -> the sums of higher powers in it."""
+    n, n_less = more.images.to_float(), less.images.to_float()
+    apart = (less.mean.sum - more.mean.sum) + (less.mean.rest - more.mean.rest)
+    delta = jnp.where(n_less > 0, apart, 0)
+    weight = n_less / jnp.maximum(n + n_less, 1)
+    images = more.images.merge(less.images)
+    mean = add(more.mean, delta * weight)
+    squares = _sum(more.squares, less.squares, delta * delta * (n * weight))
+    if not more.higher:
+        return MomentsState(images, mean, squares)
+    scale = _scale(squares.sum, images)
+    own, other = (
+        (Two(state.squares.sum * scale * scale, state.squares.rest * scale * scale), *higher(scale))
+        for state, higher in ((more, of_more), (less, of_less))
+    )
+    return MomentsState(images, mean, squares, _together(own, other, delta * scale, n, n_less))
+
+
+def _sum(more: Two, less: Two, amount: Array) -> Two:
+    return add(more, less.sum + (less.rest + amount))
 
 
 def _scale(squares: Array, images: Counter) -> Array:
@@ -183,25 +214,32 @@ def _scale(squares: Array, images: Counter) -> Array:
     return lax.bitcast_convert_type((127 - half) << 23, jnp.float32).astype(squares.dtype)
 
 
-def _powers(state: MomentsState, scale: Array) -> list[Array]:
-    """The sums of squares, cubes, ... of a state in the unit 1 / scale."""
-    ratio = scale / _scale(state.squares, state.images)
-    higher = [total * ratio**power for power, total in enumerate(state.higher, 3)]
-    return [state.squares * scale * scale, *higher]
+def _higher_powers(state: MomentsState) -> HigherPowers:
+    """How to find the sums of cubes, ... of a state in the unit 1 / scale."""
+
+    def in_unit(scale: Array) -> tuple[Two, ...]:
+        ratio = scale / _scale(state.squares.sum, state.images)
+        return tuple(
+            Two(*(part * ratio**power for part in total)) for power, total in enumerate(state.higher, 3)
+        )
+
+    return in_unit
 
 
-def _together(left: list[Array], right: list[Array], delta: Array, n_left: Array, n_right: Array) -> Powers:
+def _together(
+    more: tuple[Two, ...], less: tuple[Two, ...], delta: Array, n: Array, n_less: Array
+) -> tuple[Two, ...]:
     """Sums of cubes, and of fourth powers where both sides have them, about the common mean.
 
-    `left`, `right`: sums of squares, cubes, fourth powers, each about its own mean; the means are `delta`
+    `more`, `less`: sums of squares, cubes, fourth powers, each about its own mean; the means are `delta`
     apart.
     """
-    n = jnp.maximum(n_left + n_right, 1)
-    v, w = n_left / n, n_right / n
-    apart = delta * delta * (n_left * w)
-    cubes = left[1] + right[1] + 3 * delta * (v * right[0] - w * left[0]) + apart * delta * (v - w)
-    if len(left) == 2:
+    v, w = (count / jnp.maximum(n + n_less, 1) for count in (n, n_less))
+    apart = delta * delta * (n * w)
+    moved = 3 * delta * (v * less[0].sum - w * more[0].sum) + apart * delta * (v - w)
+    cubes = _sum(more[1], less[1], moved)
+    if len(more) == 2:
         return (cubes,)
-    fourths = (left[2] + right[2]) + 4 * delta * (v * right[1] - w * left[1])
-    fourths += 6 * delta * delta * (v * v * right[0] + w * w * left[0])
-    return cubes, fourths + apart * delta * delta * (v * v - v * w + w * w)
+    moved = 4 * delta * (v * less[1].sum - w * more[1].sum)
+    moved += 6 * delta * delta * (v * v * less[0].sum + w * w * more[0].sum)
+    return cubes, _sum(more[2], less[2], moved + apart * delta * delta * (v * v - v * w + w * w))

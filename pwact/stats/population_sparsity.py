@@ -92,7 +92,7 @@ def over_images(names: tuple[str, ...], measures: Callable[[Array], list[Array]]
         return PopulationState(Counter.zeros(), moments_of_measures.init(measured))
 
     def update(state: PopulationState, seen: Observation) -> PopulationState:
-        size = jnp.abs(seen.activation.astype(state.measures.mean.dtype))
+        size = jnp.abs(seen.activation.astype(state.measures.mean.sum.dtype))
         largest = size.max(range(1, size.ndim))
         active = seen.valid & (largest > 0)
         size = jnp.where(per_image(active, size), size / per_image(largest, size), 1)

@@ -29,7 +29,7 @@ def selectivity(num_classes: int) -> Accumulator:
     variances equally, so that it does not change with how frequent a class is.
 
     State and update are those of `by_class(moments(), num_classes)`, whose results are the class means
-    themselves. Let u = 2^-24, C classes, T updates of B images, and k = T + B + C. Means are subtracted in
+    themselves. Let u = 2^-24, C classes, updates of B images, and k = B + C + 4. Means are subtracted in
     their two parts, so an offset costs nothing: d' is within 4 k u (1 + |d'|), eta_squared within
     4 k u (eta_squared + sqrt(eta_squared)), plus what rounding the data to float32 costs. The index is
     within (8 + C) u + 2 k u s / mu_max, s being the largest standard deviation of a class. Class means closer
@@ -69,10 +69,10 @@ def selectivity(num_classes: int) -> Accumulator:
     classes = by_class(acc, num_classes)
 
     def finalize(state: MomentsState) -> Result:
-        dims = point_dims(state.mean.ndim - 1)
+        dims = point_dims(state.mean.sum.ndim - 1)
         present = (state.images.to_float() > 0).sum()
-        nothing = acc.init(jax.ShapeDtypeStruct(state.mean.shape[1:], state.mean.dtype))
-        zero = jnp.zeros_like(nothing.mean)
+        nothing = acc.init(jax.ShapeDtypeStruct(state.mean.sum.shape[1:], state.mean.sum.dtype))
+        zero = jnp.zeros_like(nothing.mean.sum)
 
         def backward(after: MomentsState, own: MomentsState) -> tuple[MomentsState, MomentsState]:
             return acc.merge(own, after), after
@@ -83,7 +83,7 @@ def selectivity(num_classes: int) -> Accumulator:
             n, result = own.images.to_float(), acc.finalize(own)
             mean, variance = result["mean"].values, result["variance"].values
             prefers = _next(prefers, number, mean, n > 0, 1 / jnp.maximum(present - 1, 1))
-            between, within = between + n * _minus(own, total) ** 2, within + own.squares
+            between, within = between + n * _minus(own, total) ** 2, within + own.squares.sum
             overflow |= jnp.isinf(mean) | jnp.isinf(variance)
             # Taking a class off the total would lose what is small beside it.
             d_prime = _d_prime(own, acc.merge(before, after))
@@ -145,9 +145,9 @@ def _d_prime(own: MomentsState, other: MomentsState) -> Array:
 
 def _variance(state: MomentsState) -> Array:
     """NaN of nothing."""
-    return state.squares / state.images.to_float()
+    return state.squares.sum / state.images.to_float()
 
 
 def _minus(one: MomentsState, other: MomentsState) -> Array:
     """The difference of two means."""
-    return (one.mean - other.mean) + (one.rest - other.rest)
+    return (one.mean.sum - other.mean.sum) + (one.mean.rest - other.mean.rest)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,43 +39,53 @@ STREAMS = {
     "fires once": lambda rng, n: np.where(np.arange(n) == 3, 5.0, 0.0),
     "drifts": lambda rng, n: np.linspace(0, 1e5, n) + rng.normal(size=n),
     "steps": lambda rng, n: np.where(np.arange(n) < n // 2, -1e6, 1e6) + rng.normal(size=n),
-}
-TAILS = STREAMS | {
     "swings out": lambda rng, n: 1e3 * np.sin(20 * np.log(np.arange(n) + 1.0)) * np.arange(n),
     "heavy": lambda rng, n: np.exp(2 * rng.normal(size=n)),
     "tiny": lambda rng, n: 1e-15 * rng.exponential(size=n),
     "huge": lambda rng, n: 1e15 * rng.exponential(size=n),
     "last image far away": lambda rng, n: np.where(np.arange(n) == n - 1, 1e4, rng.normal(size=n)),
+    "two values": lambda rng, n: rng.choice([-1.7, 1.7], n),
+    "two values in turn": lambda rng, n: np.where(np.arange(n) % 2, -1.7, 1.7),
+    "rarely on": lambda rng, n: np.maximum(rng.normal(size=n) - 1, 0),
 }
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_the_stated_bound_holds_over_many_updates(stream):
-    images, batch = 16_384, 8
+def test_the_number_of_updates_does_not_loosen_the_stated_bounds(stream):
+    """A million images in blocks of 8. Plain sums of the two values lose 1e-3 of the variance, and fourth
+    powers of what is tiny or huge lie outside float32."""
+    images, batch = 1 << 20, 8
     x = STREAMS[stream](np.random.default_rng(0), images).astype(np.float32)[:, None]
-    found = accumulate(moments(), x, np.zeros(images, np.int32), batch)
-    exact, updates = x.astype(np.float64), images // batch
-    sigma = exact.std(0)
-    assert found["count"] == images
-    np.testing.assert_allclose(found["variance"], exact.var(0), rtol=(updates + batch) * UNIT)
-    allowed = 2 * UNIT * np.abs(exact.mean(0)) + (updates + batch) * UNIT * sigma
-    assert (np.abs(found["mean"] - exact.mean(0)) <= allowed).all()
-
-
-@pytest.mark.parametrize("stream", TAILS)
-def test_the_bound_of_skewness_and_kurtosis_holds_over_100_000_images(stream):
-    """Fourth powers of what is tiny or huge lie outside float32: the state must not hold them as they are."""
-    images, batch = 131_072, 8
-    x = TAILS[stream](np.random.default_rng(0), images).astype(np.float32)[:, None]
     found = accumulate(moments(order=4), x, np.zeros(images, np.int32), batch)
-    exact, updates = x.astype(np.float64), images // batch
-    z = (exact - exact.mean(0)) / exact.std(0)
-    unit = 8 * (updates + batch) * UNIT * np.mean(np.abs(z) ** 3)
-    np.testing.assert_allclose(found["variance"], exact.var(0), rtol=(updates + batch) * UNIT)
-    np.testing.assert_allclose(found["skewness"], (z**3).mean(0), rtol=0, atol=unit)
-    np.testing.assert_allclose(found["kurtosis"], (z**4).mean(0), rtol=16 * (updates + batch) * UNIT)
-    # What rounding at random gives; an algorithm that loses digits fails by far.
-    assert np.abs(found["kurtosis"] / (z**4).mean(0) - 1) < 16 * np.sqrt(updates) * UNIT
+    exact, unit = x.astype(np.float64), (batch + 4) * UNIT
+    mean, sigma = exact.mean(0), exact.std(0)
+    z = (exact - mean) / sigma
+    assert found["count"] == images
+    assert (np.abs(found["mean"] - mean) <= 2 * UNIT * np.abs(mean) + unit * sigma).all()
+    np.testing.assert_allclose(found["variance"], exact.var(0), rtol=4 * unit)
+    np.testing.assert_allclose(
+        found["skewness"], (z**3).mean(0), rtol=0, atol=8 * unit * np.mean(np.abs(z) ** 3)
+    )
+    np.testing.assert_allclose(found["kurtosis"], (z**4).mean(0), rtol=16 * unit)
+
+
+def test_merging_a_thousand_states_one_after_the_other_costs_ten_roundings():
+    x = np.random.default_rng(3).choice([-1.7, 1.7], (1024, 8, 1)).astype(np.float32)
+    acc, zero = moments(), jnp.zeros(8, jnp.int32)
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def merged(x, old_first):
+        start = acc.init(jax.ShapeDtypeStruct((1,), jnp.float32))
+
+        def step(state, images):
+            own = acc.update(start, Observation(images, zero, zero, zero, jnp.ones(8, bool)))
+            return (acc.merge(state, own) if old_first else acc.merge(own, state)), None
+
+        return acc.finalize(jax.lax.scan(step, start, x)[0])["variance"].values
+
+    exact = x.astype(np.float64).reshape(-1, 1).var(0)
+    for old_first in (True, False):
+        np.testing.assert_allclose(merged(jnp.asarray(x), old_first), exact, rtol=(4 * (8 + 4) + 10) * UNIT)
 
 
 def test_fourth_powers_merge_as_they_are_added():
@@ -105,15 +117,6 @@ def test_order_two_is_as_it_is_within_order_four():
         np.testing.assert_allclose(four[name], two[name], rtol=UNIT)
 
 
-def test_errors_stay_near_the_square_root_of_the_number_of_updates():
-    """Not a bound but what rounding at random gives; an algorithm that loses digits fails by far."""
-    images, batch, points = 16_384, 8, 64
-    x = (1e6 + np.random.default_rng(1).normal(size=(images, points))).astype(np.float32)
-    found = accumulate(moments(), x, np.zeros(images, np.int32), batch)
-    error = found["variance"] / x.astype(np.float64).var(0) - 1
-    assert np.sqrt(np.mean(error**2)) < 2 * np.sqrt(images // batch) * UNIT
-
-
 def test_classes_far_apart_keep_their_own_variance():
     """Means 1e6 apart, variance one inside each: a pivot shared by classes would be off by 1e5."""
     images, batch, classes = 4096, 16, 5
@@ -124,7 +127,7 @@ def test_classes_far_apart_keep_their_own_variance():
     for c in range(classes):
         own = x[label == c].astype(np.float64)
         assert found["count"][c] == len(own)
-        np.testing.assert_allclose(found["variance"][c], own.var(0), rtol=(images // batch + batch) * UNIT)
+        np.testing.assert_allclose(found["variance"][c], own.var(0), rtol=4 * (batch + 4) * UNIT)
     assert found["count"][classes] == 0 and np.isnan(found["mean"][classes]).all()
 
 
