@@ -69,6 +69,13 @@ def test_the_number_of_updates_does_not_loosen_the_stated_bounds(stream):
     np.testing.assert_allclose(found["kurtosis"], (z**4).mean(0), rtol=16 * unit)
 
 
+@pytest.mark.parametrize("batch", (64, 1024))
+def test_the_bound_holds_where_the_first_image_of_a_large_batch_lies_far_away(batch):
+    x = STREAMS["first image far away"](np.random.default_rng(0), 1 << 16).astype(np.float32)[:, None]
+    found = accumulate(moments(), x, np.zeros(len(x), np.int32), batch)
+    np.testing.assert_allclose(found["variance"], x.astype(np.float64).var(0), rtol=4 * (batch + 4) * UNIT)
+
+
 def test_merging_a_thousand_states_one_after_the_other_costs_ten_roundings():
     x = np.random.default_rng(3).choice([-1.7, 1.7], (1024, 8, 1)).astype(np.float32)
     acc, zero = moments(), jnp.zeros(8, jnp.int32)
