@@ -61,7 +61,8 @@ def moments(order: int = 2) -> Accumulator:
     to a power of two), so they neither overflow nor vanish where the variance does not. With u = 2^-24 and
     updates of B images, however many, the relative error of the variance is at most about 4 (B + 4) u plus
     what rounding the data to float32 itself costs, and in practice a few u, but B u where the very first
-    image lies far from all others; that of the mean is 2 u |mean| + (B + 4) u sigma. To first order in u the error of the skewness is at most about
+    image lies far from all others; that of the mean is 2 u |mean| + (B + 4) u sigma. To first
+    order in u the error of the skewness is at most about
     8 (B + 4) u a, where a is the mean of |x_i - mean|^3 over variance^(3/2), and that of the kurtosis
     16 (B + 4) u times itself, plus the same 8 (B + 4) u a for every sigma that the mean so far wanders.
     Merging k states adds at most log2(k) u to each. NumPy in float64 is the reference.
