@@ -128,7 +128,7 @@ def moments(order: int = 2) -> Accumulator:
         overflow = ~(jnp.isfinite(mean) & jnp.isfinite(variance))
         result = {
             "count": Named(state.images, ()),
-            "mean": Named(jnp.where(n > 0, jnp.where(jnp.isfinite(mean), mean, jnp.inf), jnp.nan), dims),
+            "mean": Named(jnp.where(n > 0, mean, jnp.nan), dims),
             "variance": Named(jnp.where(n > 0, jnp.where(overflow, jnp.inf, variance), jnp.nan), dims),
         }
         sigma = jnp.sqrt(variance) * _scale(state.squares.sum, state.images)
