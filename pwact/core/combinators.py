@@ -16,9 +16,9 @@ from jaxtyping import Array, Float
 
 from pwact.core import arguments
 from pwact.core.accumulator import Accumulator, Named, Result, State
-from pwact.core.blocks import any_not_finite
-from pwact.core.conditional import only_if
-from pwact.core.memory import memoized
+from pwact.core.caching import memoized
+from pwact.core.streaming.blocks import any_not_finite
+from pwact.core.streaming.conditional import only_if
 from pwact.errors import PwactError
 from pwact.types import Observation
 

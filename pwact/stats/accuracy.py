@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from pwact.core.accumulator import Accumulator, Named, Result
-from pwact.core.counter import Counter
-from pwact.core.memory import memoized
+from pwact.core.caching import memoized
+from pwact.core.streaming.counter import Counter
 from pwact.types import Observation
 
 

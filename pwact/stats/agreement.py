@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from pwact.core.accumulator import Accumulator, Named, Result, State, float_dtype
-from pwact.core.memory import memoized
+from pwact.core.caching import memoized
 from pwact.errors import PwactError
 from pwact.stats.accuracy import accuracy
 from pwact.types import Observation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pwact.core.accumulator import Accumulator, Named, Result
-from pwact.core.memory import memoized
+from pwact.core.caching import memoized
 from pwact.stats.top_k import TopKState, top_k
 from pwact.types import Observation
 

@@ -10,10 +10,10 @@ from jaxtyping import Array
 
 from pwact.core.accumulator import Accumulator, Named, Result, per_image, point_dims
 from pwact.core.arguments import finite_number
-from pwact.core.blocks import in_blocks
-from pwact.core.counter import Counter
-from pwact.core.memory import memoized
-from pwact.core.positions import as_samples, known_positions, sample_shape
+from pwact.core.caching import memoized
+from pwact.core.streaming.blocks import in_blocks
+from pwact.core.streaming.counter import Counter
+from pwact.core.streaming.positions import as_samples, known_positions, sample_shape
 from pwact.types import Observation
 
 EXACT = 2**24

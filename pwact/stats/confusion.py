@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from pwact.core.accumulator import Accumulator, Named, Result
 from pwact.core.arguments import whole_number
-from pwact.core.counter import Counter
-from pwact.core.memory import memoized
+from pwact.core.caching import memoized
+from pwact.core.streaming.counter import Counter
 from pwact.errors import PwactError
 from pwact.types import Observation
 

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, point_dims
-from pwact.core.blocks import in_blocks
-from pwact.core.joint import Joint, JointState, correlation
-from pwact.core.memory import memoized
-from pwact.core.positions import as_samples, known_positions, sample_shape
+from pwact.core.caching import memoized
+from pwact.core.streaming.blocks import in_blocks
+from pwact.core.streaming.joint import Joint, JointState, correlation
+from pwact.core.streaming.positions import as_samples, known_positions, sample_shape
 from pwact.types import Observation
 
 OWN = Joint(((0, 0),))

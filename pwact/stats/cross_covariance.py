@@ -7,9 +7,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, point_dims
-from pwact.core.joint import Joint, JointState, correlation
-from pwact.core.memory import memoized
-from pwact.core.positions import as_samples, known_positions, pair_shapes
+from pwact.core.caching import memoized
+from pwact.core.streaming.joint import Joint, JointState, correlation
+from pwact.core.streaming.positions import as_samples, known_positions, pair_shapes
 from pwact.types import Observation
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from pwact.core.accumulator import Accumulator, float_dtype
 from pwact.core.arguments import finite_number
-from pwact.core.memory import memoized
+from pwact.core.caching import memoized
 from pwact.stats.moments import MomentsState, moments
 from pwact.types import Observation
 

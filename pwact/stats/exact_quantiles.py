@@ -12,10 +12,10 @@ from jax import lax
 from jaxtyping import Array, Float, UInt32
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_image, point_dims
-from pwact.core.counter import Counter
-from pwact.core.memory import memoized
-from pwact.core.ranks import locate, minus, quantile_numbers, ranks
-from pwact.core.tally import Tally
+from pwact.core.caching import memoized
+from pwact.core.streaming.counter import Counter
+from pwact.core.streaming.ranks import locate, minus, quantile_numbers, ranks
+from pwact.core.streaming.tally import Tally
 from pwact.errors import PwactError
 from pwact.types import Observation
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from pwact.core.accumulator import NO_INDEX, Accumulator, Named, Result, float_dtype, per_image, point_dims
-from pwact.core.blocks import in_blocks
-from pwact.core.memory import memoized
+from pwact.core.caching import memoized
+from pwact.core.streaming.blocks import in_blocks
 from pwact.types import Observation
 
 

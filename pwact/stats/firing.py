@@ -9,9 +9,9 @@ import jax.numpy as jnp
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_image, point_dims
 from pwact.core.arguments import finite_number
-from pwact.core.blocks import in_blocks
-from pwact.core.counter import Counter
-from pwact.core.memory import memoized
+from pwact.core.caching import memoized
+from pwact.core.streaming.blocks import in_blocks
+from pwact.core.streaming.counter import Counter
 from pwact.types import Observation
 
 

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 
 from pwact.core import arguments
 from pwact.core.accumulator import Accumulator, State
+from pwact.core.caching import memoized
 from pwact.core.combinators import on
-from pwact.core.memory import memoized
 from pwact.errors import PwactError
 from pwact.types import Observation
 

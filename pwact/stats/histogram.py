@@ -14,12 +14,12 @@ from jaxtyping import Array, Bool, Float
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_image, point_dims
 from pwact.core.arguments import finite_number, whole_number
 from pwact.core.backend import rows_side_by_side
-from pwact.core.blocks import in_blocks
-from pwact.core.conditional import only_if
-from pwact.core.counter import Counter
-from pwact.core.memory import memoized
-from pwact.core.ranks import minus
-from pwact.core.tally import Tally
+from pwact.core.caching import memoized
+from pwact.core.streaming.blocks import in_blocks
+from pwact.core.streaming.conditional import only_if
+from pwact.core.streaming.counter import Counter
+from pwact.core.streaming.ranks import minus
+from pwact.core.streaming.tally import Tally
 from pwact.errors import PwactError
 from pwact.types import Observation
 

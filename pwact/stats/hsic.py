@@ -7,10 +7,10 @@ from typing import Any
 import jax.numpy as jnp
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, point_dims
-from pwact.core.joint import Joint, frobenius
-from pwact.core.memory import memoized
-from pwact.core.positions import MEANING, as_samples, known_positions, pair_shapes
-from pwact.core.quartic import Quartic, QuarticState
+from pwact.core.caching import memoized
+from pwact.core.streaming.joint import Joint, frobenius
+from pwact.core.streaming.positions import MEANING, as_samples, known_positions, pair_shapes
+from pwact.core.streaming.quartic import Quartic, QuarticState
 from pwact.types import Observation
 
 

@@ -11,10 +11,10 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_image, point_dims
-from pwact.core.conditional import only_if
-from pwact.core.counter import Counter
-from pwact.core.memory import memoized
-from pwact.core.tally import Tally
+from pwact.core.caching import memoized
+from pwact.core.streaming.conditional import only_if
+from pwact.core.streaming.counter import Counter
+from pwact.core.streaming.tally import Tally
 from pwact.types import Observation
 
 OCTAVES, PARTS = 16, 4

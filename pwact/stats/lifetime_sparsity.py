@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from pwact.core.accumulator import Accumulator, Named, Result
-from pwact.core.memory import memoized
-from pwact.core.sparsity import sparsities
+from pwact.core.caching import memoized
+from pwact.core.streaming.sparsity import sparsities
 from pwact.stats.moments import MomentsState, moments
 from pwact.types import Observation
 

@@ -13,11 +13,11 @@ from jaxtyping import Array
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_image, point_dims
 from pwact.core.arguments import whole_number
-from pwact.core.blocks import in_blocks
-from pwact.core.conditional import only_if
-from pwact.core.counter import Counter
-from pwact.core.joint import Two, add
-from pwact.core.memory import memoized
+from pwact.core.caching import memoized
+from pwact.core.streaming.blocks import in_blocks
+from pwact.core.streaming.conditional import only_if
+from pwact.core.streaming.counter import Counter
+from pwact.core.streaming.joint import Two, add
 from pwact.errors import PwactError
 from pwact.types import Observation
 

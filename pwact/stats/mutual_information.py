@@ -9,9 +9,9 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from pwact.core.accumulator import Accumulator, Named, Result, point_dims
+from pwact.core.caching import memoized
 from pwact.core.combinators import by_class
-from pwact.core.counter import Counter
-from pwact.core.memory import memoized
+from pwact.core.streaming.counter import Counter
 from pwact.stats.firing import FiringState, firing
 
 

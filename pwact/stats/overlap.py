@@ -11,13 +11,13 @@ from jaxtyping import Array, Float, Int32
 
 from pwact.core.accumulator import Accumulator, Named, Result, per_image
 from pwact.core.arguments import finite_number
-from pwact.core.blocks import in_blocks
+from pwact.core.caching import memoized
 from pwact.core.combinators import per_channel
-from pwact.core.conditional import only_if
-from pwact.core.counter import Counter
-from pwact.core.memory import memoized
-from pwact.core.ranks import minus
 from pwact.core.receptive_field import ReceptiveField
+from pwact.core.streaming.blocks import in_blocks
+from pwact.core.streaming.conditional import only_if
+from pwact.core.streaming.counter import Counter
+from pwact.core.streaming.ranks import minus
 from pwact.errors import PwactError
 from pwact.stats.exact_quantiles import exact_quantiles
 from pwact.types import Observation

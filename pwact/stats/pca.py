@@ -8,10 +8,10 @@ from jaxtyping import Array, Float
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, point_dims
 from pwact.core.arguments import whole_number
-from pwact.core.blocks import in_blocks
-from pwact.core.joint import Joint, JointState
-from pwact.core.memory import memoized
-from pwact.core.positions import as_samples, known_positions, sample_shape
+from pwact.core.caching import memoized
+from pwact.core.streaming.blocks import in_blocks
+from pwact.core.streaming.joint import Joint, JointState
+from pwact.core.streaming.positions import as_samples, known_positions, sample_shape
 from pwact.errors import PwactError
 from pwact.types import Observation
 

@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from pwact.core.accumulator import Accumulator, per_image
-from pwact.core.memory import memoized
+from pwact.core.caching import memoized
 from pwact.stats.population_sparsity import mean_of_points, over_images
 
 

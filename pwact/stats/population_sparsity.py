@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_image
-from pwact.core.counter import Counter
-from pwact.core.memory import memoized
-from pwact.core.sparsity import sparsities
+from pwact.core.caching import memoized
+from pwact.core.streaming.counter import Counter
+from pwact.core.streaming.sparsity import sparsities
 from pwact.errors import PwactError
 from pwact.stats.moments import MomentsState, moments
 from pwact.types import Observation

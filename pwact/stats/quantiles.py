@@ -14,10 +14,10 @@ from jaxtyping import Array, Float, Int32, UInt32
 
 from pwact.core.accumulator import Accumulator, Named, Result, float_dtype, per_image, point_dims
 from pwact.core.arguments import finite_number
-from pwact.core.counter import Counter
-from pwact.core.memory import memoized
-from pwact.core.ranks import locate, quantile_numbers, ranks
-from pwact.core.tally import Tally
+from pwact.core.caching import memoized
+from pwact.core.streaming.counter import Counter
+from pwact.core.streaming.ranks import locate, quantile_numbers, ranks
+from pwact.core.streaming.tally import Tally
 from pwact.errors import PwactError
 from pwact.types import Observation
 

@@ -10,8 +10,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int32
 
 from pwact.core.accumulator import Accumulator, Named, Result, point_dims
+from pwact.core.caching import memoized
 from pwact.core.combinators import by_class
-from pwact.core.memory import memoized
 from pwact.stats.moments import MomentsState, moments
 
 

@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Int32
 
 from pwact.core.accumulator import NO_INDEX, Accumulator, Named, Result, float_dtype, per_image, point_dims
 from pwact.core.arguments import whole_number
+from pwact.core.caching import memoized
 from pwact.core.combinators import need_channels
-from pwact.core.memory import memoized
 from pwact.errors import PwactError
 from pwact.types import Observation
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pwact.core.counter import Counter
+from pwact.core.streaming.counter import Counter
 from pwact.errors import PwactError
 from pwact.stats import mutual_information, selectivity
 from pwact.stats.firing import FiringState

@@ -15,7 +15,7 @@ import xarray as xr
 
 from pwact.core import provenance
 from pwact.core.accumulator import Accumulator
-from pwact.core.memory import described
+from pwact.core.caching import described
 from pwact.core.results import to_tree
 from pwact.core.sweep import hosts, mesh
 from pwact.core.sweep.loop import Run

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from pwact.core import backend
-from pwact.core.counter import Counter
+from pwact.core.streaming.counter import Counter
 from pwact.core.sweep import program
 from pwact.core.sweep.task import Task, shapes
 from pwact.types import Batch

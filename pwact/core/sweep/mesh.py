@@ -14,8 +14,8 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from pwact.core.accumulator import Accumulator, State
-from pwact.core.conditional import only_if
-from pwact.core.counter import Counter
+from pwact.core.streaming.conditional import only_if
+from pwact.core.streaming.counter import Counter
 from pwact.core.sweep.task import Node, Shapes, Task
 from pwact.errors import PwactError
 from pwact.types import Batch, Observation

@@ -20,9 +20,9 @@ from jax.sharding import SingleDeviceSharding
 
 from pwact.core import backend
 from pwact.core.accumulator import Result, State
-from pwact.core.blocks import any_not_finite
-from pwact.core.counter import Counter
-from pwact.core.memory import remembered
+from pwact.core.caching import remembered
+from pwact.core.streaming.blocks import any_not_finite
+from pwact.core.streaming.counter import Counter
 from pwact.core.sweep.mesh import Layout, layout
 from pwact.core.sweep.task import Look, Shapes, Task, shapes, spec_of, task_key
 from pwact.types import Batch

@@ -14,7 +14,7 @@ import numpy as np
 from pwact.core import provenance
 from pwact.core.accumulator import Named, Result
 from pwact.core.backend import Setting, compiler_options
-from pwact.core.memory import described
+from pwact.core.caching import described
 from pwact.core.sweep.state_file import ANEW, Content, StateFile
 from pwact.core.sweep.task import Part, Task
 from pwact.core.sweep.trial import Settled

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from pwact.core.accumulator import Accumulator, Result
-from pwact.core.memory import function_key, remembered
+from pwact.core.caching import function_key, remembered
 from pwact.errors import PwactError
 from pwact.types import Batch, Observation
 

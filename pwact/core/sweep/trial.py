@@ -9,7 +9,7 @@ import jax
 
 from pwact.core import backend
 from pwact.core.backend import Setting
-from pwact.core.memory import remembered
+from pwact.core.caching import remembered
 from pwact.core.sweep import footprint, program, remembered_setting
 from pwact.core.sweep.footprint import Job
 from pwact.core.sweep.loads import in_micro_batches

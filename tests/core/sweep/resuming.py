@@ -12,7 +12,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 import pwact
 from pwact.core.accumulator import Accumulator, Named
-from pwact.core.counter import Counter
+from pwact.core.streaming.counter import Counter
 from pwact.stats import by_class, extrema, firing, moments
 
 IMAGES, CLASSES, LOAD, PASSES = 610, 5, 16, 2

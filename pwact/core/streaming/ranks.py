@@ -13,8 +13,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Int32
 
 from pwact.core.arguments import finite_number
-from pwact.core.counter import Counter
-from pwact.core.tally import Tally
+from pwact.core.streaming.counter import Counter
+from pwact.core.streaming.tally import Tally
 from pwact.errors import PwactError
 
 _DIGITS = 6

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pwact.core.counter import Counter
+from pwact.core.streaming.counter import Counter
 
 
 def test_carries_between_limbs():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pwact.core import backend
-from pwact.core.blocks import in_blocks
+from pwact.core.streaming.blocks import in_blocks
 from pwact.stats import by_class, extrema, firing, moments, named
 from pwact.types import Observation
 

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, UInt32
 
-from pwact.core.conditional import only_if
-from pwact.core.counter import Counter
+from pwact.core.streaming.conditional import only_if
+from pwact.core.streaming.counter import Counter
 from pwact.errors import PwactError
 
 _HALF = 2**31

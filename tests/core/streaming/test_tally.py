@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pwact.core.counter import Counter
-from pwact.core.ranks import at_most, locate, meant, minus, ranks
-from pwact.core.tally import Tally
+from pwact.core.streaming.counter import Counter
+from pwact.core.streaming.ranks import at_most, locate, meant, minus, ranks
+from pwact.core.streaming.tally import Tally
 from pwact.errors import PwactError
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from pwact.core.joint import HIGHEST, Joint, JointState
+from pwact.core.streaming.joint import HIGHEST, Joint, JointState
 
 SMALLEST = 1e-30
 """Of a product of two sets' variances: below, its parts may be below what float32 holds."""

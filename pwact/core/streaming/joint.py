@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from pwact.core.counter import Counter
+from pwact.core.streaming.counter import Counter
 
 HIGHEST = jax.lax.Precision.HIGHEST
 """All bits of the factors: elsewhere than on CPU the default rounds them to fewer."""

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pwact.core import memory
+from pwact.core import caching
 
 
 class Thing:
@@ -20,23 +20,23 @@ def test_made_once_for_a_key_and_forgotten_with_the_thing():
         made.append(1)
         return len(made)
 
-    assert [memory.remembered(thing, "a", make), memory.remembered(thing, "a", make)] == [1, 1]
-    assert memory.remembered(thing, "b", make) == 2
-    assert memory.remembered(Thing(), "a", make) == 3
+    assert [caching.remembered(thing, "a", make), caching.remembered(thing, "a", make)] == [1, 1]
+    assert caching.remembered(thing, "b", make) == 2
+    assert caching.remembered(Thing(), "a", make) == 3
     key = id(thing)
-    assert key in memory._MEMORY
+    assert key in caching._MEMORY
     del thing
     gc.collect()
-    assert key not in memory._MEMORY
+    assert key not in caching._MEMORY
 
 
 def test_the_least_recently_used_go_first(monkeypatch):
-    monkeypatch.setattr(memory, "KEPT", 2)
+    monkeypatch.setattr(caching, "KEPT", 2)
     thing = Thing()
     for key in ("a", "b", "a", "c"):
-        memory.remembered(thing, key, lambda key=key: key.upper())
-    assert memory.remembered(thing, "a", lambda: "made again") == "A"
-    assert memory.remembered(thing, "b", lambda: "made again") == "made again"
+        caching.remembered(thing, key, lambda key=key: key.upper())
+    assert caching.remembered(thing, "a", lambda: "made again") == "A"
+    assert caching.remembered(thing, "b", lambda: "made again") == "made again"
 
 
 def test_functions_that_differ_are_told_apart():
@@ -47,13 +47,13 @@ def test_functions_that_differ_are_told_apart():
         return lambda x, by=by: x * by
 
     for maker in (scaled, defaulted):
-        assert memory.function_key(maker(2)) == memory.function_key(maker(2))
-        assert memory.function_key(maker(2)) != memory.function_key(maker(3))
-        assert memory.function_key(maker(2)) != memory.function_key(maker(2.0))
+        assert caching.function_key(maker(2)) == caching.function_key(maker(2))
+        assert caching.function_key(maker(2)) != caching.function_key(maker(3))
+        assert caching.function_key(maker(2)) != caching.function_key(maker(2.0))
         array = np.ones(3)
-        assert memory.function_key(maker(array)) == memory.function_key(maker(array.copy()))
-        assert memory.function_key(maker(array)) != memory.function_key(maker(2 * array))
-    assert memory.function_key(lambda x: x + 1) != memory.function_key(lambda x: x + 2)
+        assert caching.function_key(maker(array)) == caching.function_key(maker(array.copy()))
+        assert caching.function_key(maker(array)) != caching.function_key(maker(2 * array))
+    assert caching.function_key(lambda x: x + 1) != caching.function_key(lambda x: x + 2)
 
 
 def test_a_function_is_another_when_what_it_uses_has_changed():
@@ -69,23 +69,27 @@ def test_a_function_is_another_when_what_it_uses_has_changed():
     def scaled(x):
         return x * array * table["by"]
 
-    seen = [memory.function_key(scale), memory.function_key(scaled), memory.function_key(scale.__call__)]
-    again = [memory.function_key(scale), memory.function_key(scaled), memory.function_key(scale.__call__)]
+    seen = [caching.function_key(scale), caching.function_key(scaled), caching.function_key(scale.__call__)]
+    again = [caching.function_key(scale), caching.function_key(scaled), caching.function_key(scale.__call__)]
     assert seen == again
     scale.by, array[1] = 2.0, 5.0
-    changed = [memory.function_key(scale), memory.function_key(scaled), memory.function_key(scale.__call__)]
+    changed = [
+        caching.function_key(scale),
+        caching.function_key(scaled),
+        caching.function_key(scale.__call__),
+    ]
     assert not any(one == other for one, other in zip(seen, changed, strict=True))
     array[1], table["by"] = 1.0, 3.0
-    assert memory.function_key(scaled) not in (seen[1], changed[1])
+    assert caching.function_key(scaled) not in (seen[1], changed[1])
     scale.steps.append(2)
-    assert memory.function_key(scale) != changed[0]
+    assert caching.function_key(scale) != changed[0]
 
 
 def test_functions_that_refer_to_themselves_have_a_key():
     def countdown(n):
         return n if n == 0 else countdown(n - 1)
 
-    assert memory.function_key(countdown) == memory.function_key(countdown)
+    assert caching.function_key(countdown) == caching.function_key(countdown)
 
 
 LOOP = """
@@ -107,11 +111,11 @@ for scale in scales:
 @pytest.mark.parametrize("source", [LOOP, HELPED])
 def test_a_global_that_changes_is_seen(source):
     """A loop at the top of a script: the lambda's code is the same each time, what it computes is not."""
-    numbers = {"key": memory.function_key, "jnp": jnp, "scales": (1.0, 2.0, 2.0, 2)}
+    numbers = {"key": caching.function_key, "jnp": jnp, "scales": (1.0, 2.0, 2.0, 2)}
     exec(compile(source, "script", "exec"), numbers)
     one, two, again, whole = numbers["found"]
     assert two == again and len({one, two, whole}) == 3
-    arrays = {"key": memory.function_key, "jnp": jnp, "scales": [np.ones(2), np.ones(2), np.zeros(2)]}
+    arrays = {"key": caching.function_key, "jnp": jnp, "scales": [np.ones(2), np.ones(2), np.zeros(2)]}
     exec(compile(source, "script", "exec"), arrays)
     assert arrays["found"][0] == arrays["found"][1] != arrays["found"][2]
 
@@ -127,5 +131,5 @@ def test_a_callable_without_a_hash_is_what_it_holds():
             return x * self.by
 
     one, other = Scaled(1), Scaled(2)
-    assert memory.function_key(one) == memory.function_key(Scaled(1)) != memory.function_key(other)
-    assert hash(memory.function_key(one)) == hash(memory.function_key(one))
+    assert caching.function_key(one) == caching.function_key(Scaled(1)) != caching.function_key(other)
+    assert hash(caching.function_key(one)) == hash(caching.function_key(one))
