@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from pwact.errors import PwactError
 
-DATASET = "mnist5k, bag(size=2000), folder:PATH, npy:PATH, tfds:NAME or an .npz file."
+DATASET = "mnist5k, digits, bag(size=2000), folder:PATH, npy:PATH, tfds:NAME or an .npz file."
 """What an option that names images takes (`pwact.data.load`)."""
 
 console = Console(highlight=False, soft_wrap=True)
