@@ -93,11 +93,11 @@ class Programs:
         self.image = image
         self.symbolic: Program | None = None
         self._by_batch: dict[int, Program] = {}
+        batch = batch_of(image)
         try:
             program, self.sites = read(symbolic_batch())
             self.symbolic = program
         except NeedsBatchSizeError:
-            batch = batch_of(image)
             program, self.sites = read(batch)
             self._by_batch[batch] = program
         self._names = tuple(program.names)
