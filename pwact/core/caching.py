@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-KEPT = 64
+KEPT = 512
 """Per probe; the least recently used go first."""
 
 LIBRARIES = ("jax", "jaxlib", "numpy", "pwact")
