@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-import pathlib
-
-import typer
 from rich.table import Table
 
-from pwact.cli.common import DATASET, console
-from pwact.cli.stats import ask, bytes_of, logit_of
+from pwact.cli.common import console
+from pwact.cli.question import (
+    BatchSize,
+    GradientOf,
+    Images,
+    Memory,
+    MicroBatch,
+    Network,
+    RunFolder,
+    Sites,
+    Split,
+    SplitSeed,
+    Statistics,
+    ask,
+    bytes_of,
+    logit_of,
+)
 
 EXAMPLE = (
     "Example: `pwact plan runs/train-mnist5k-1 moments 'by_class(top_k(9), num_classes=10)' --memory 0.5`"
@@ -16,25 +28,17 @@ EXAMPLE = (
 
 
 def command(
-    run: pathlib.Path = typer.Argument(help="A folder that `pwact train` made."),
-    statistics: list[str] = typer.Argument(help="Statistics, as in pwact.stats; NAME=STATISTIC names one."),
-    sites: list[str] | None = typer.Option(
-        None, help="A site; repeat for more.", show_default="the ReLU maps"
-    ),
-    network: int | None = typer.Option(None, help="The seed of the network.", show_default="the first"),
-    dataset: str | None = typer.Option(None, help=DATASET, show_default="those of the training"),
-    split: str = typer.Option("all", help="all, or train or test as `pwact train` split them."),
-    split_seed: int = typer.Option(0, min=0, help="Of that split."),
-    gradient_of: str | None = typer.Option(
-        None, help="The logit that gradients are of: of the label, or of the prediction."
-    ),
-    batch_size: int = typer.Option(256, help="Images read at once."),
-    micro_batch: int | None = typer.Option(
-        None, min=1, help="Images computed on at once.", show_default="by size, or by a trial"
-    ),
-    memory: float | None = typer.Option(
-        None, help="GiB that it may take.", show_default="nine tenths of what is free"
-    ),
+    run: RunFolder,
+    statistics: Statistics,
+    sites: Sites = None,
+    network: Network = None,
+    dataset: Images = None,
+    split: Split = "all",
+    split_seed: SplitSeed = 0,
+    gradient_of: GradientOf = None,
+    batch_size: BatchSize = 256,
+    micro_batch: MicroBatch = None,
+    memory: Memory = None,
 ) -> None:
     """Say what `pwact stats` with the same options would take: memory, readings of the dataset, time."""
     import pwact

@@ -23,6 +23,8 @@ from pwact.cli.common import Stages, ctrl_c
 from pwact.models import quick
 from pwact.train import load_checkpoint
 
+from .calls import main_fails, main_ok
+
 VERBS = ("study", "train", "sites", "plan", "stats", "report")
 
 
@@ -32,22 +34,6 @@ def run(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("cli") / "two"
     main_ok(["train", "digits", "--seeds", "2", "--epochs", "2", "--out", str(folder)])
     return folder
-
-
-def main_ok(arguments: list[str]) -> None:
-    try:
-        main(arguments)
-    except SystemExit as done:
-        assert done.code in (0, None), done.code
-
-
-def main_fails(arguments: list[str], capsys: pytest.CaptureFixture, code: int = 1) -> str:
-    with pytest.raises(SystemExit) as left:
-        main(arguments)
-    assert left.value.code == code
-    error = capsys.readouterr().err
-    assert "Traceback" not in error
-    return error
 
 
 def in_background(*arguments: str, cwd: pathlib.Path) -> subprocess.Popen:
@@ -291,3 +277,7 @@ main()
         "an interrupted XLA can crash when Python ends in the usual way"
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_sites_takes_a_run_or_images_and_not_both(run, capsys):
+    assert "a run, or --dataset" in main_fails(["sites", str(run), "--dataset", "digits"], capsys)

@@ -8,6 +8,8 @@ import pytest
 
 from pwact.cli import main
 
+from .calls import main_ok
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -19,12 +21,6 @@ def run(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def main_ok(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        main(arguments)
-    assert left.value.code in (0, None)
 
 
 def test_a_table_and_nothing_written(run, capsys, tmp_path, monkeypatch):

@@ -19,6 +19,8 @@ import xarray as xr
 import pwact
 from pwact.cli import main
 
+from .calls import main_fails, main_ok
+
 STATISTICS = ["moments", "by_class(firing(), num_classes=10)", "extrema"]
 
 
@@ -28,20 +30,6 @@ def run(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("stats") / "one"
     main_ok(["train", "digits", "--seeds", "1", "--epochs", "1", "--out", str(folder)])
     return folder
-
-
-def main_ok(arguments: list[str]) -> None:
-    try:
-        main(arguments)
-    except SystemExit as done:
-        assert done.code in (0, None), done.code
-
-
-def main_fails(arguments: list[str], capsys: pytest.CaptureFixture) -> str:
-    with pytest.raises(SystemExit) as left:
-        main(arguments)
-    assert left.value.code == 1
-    return capsys.readouterr().err
 
 
 def options(run: pathlib.Path, *more: str) -> list[str]:
