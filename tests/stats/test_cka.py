@@ -155,6 +155,32 @@ def test_many_samples_far_from_the_origin():
     np.testing.assert_allclose(found["unbiased"], found["hsic"], rtol=1e-4)
 
 
+def unbiased_of_many(x, y):
+    """HSIC of centred x and y, of linear kernels without their diagonals (Song et al. 2012), in O(n)."""
+    n, a, b = len(x), np.square(x).sum(1), np.square(y).sum(1)
+    total = np.square(x.T @ y).sum() - (a * b).sum() + a.sum() * b.sum() / ((n - 1) * (n - 2))
+    return (total - 2 / (n - 2) * (a * b).sum()) / (n * (n - 3))
+
+
+def test_the_error_does_not_grow_with_the_number_of_updates():
+    """131,072 updates of 8 images, to the bounds of the docstrings, which have no number of updates."""
+    rng = np.random.default_rng(6)
+    x = (1e3 + rng.normal(size=(1 << 20, 3))).astype(np.float32)
+    y = (0.3 * x @ rng.normal(size=(3, 2)) + rng.normal(size=(1 << 20, 2))).astype(np.float32)
+    a, b = (part - part.mean(0) for part in (x.astype(np.float64), y.astype(np.float64)))
+    spread = a.var(0).sum() * b.var(0).sum()
+    biased = np.square(a.T @ b).sum() / (len(a) - 1) ** 2
+    found = accumulate(hsic(), (x, y), 8)
+    assert abs(np.sqrt(found["hsic"]) - np.sqrt(biased)) < 4 * 8 * UNIT * np.sqrt(spread)
+    assert abs(found["unbiased"] - unbiased_of_many(a, b)) < 16 * 8 * UNIT * spread
+    found = accumulate(cka(), (x, y), 8)
+    own, other = np.square(a.T @ a).sum(), np.square(b.T @ b).sum()
+    alignment = np.square(a.T @ b).sum() / np.sqrt(own * other)
+    assert abs(np.sqrt(found["cka"]) - np.sqrt(alignment)) < 8 * 8 * UNIT * 6**0.25
+    debiased = unbiased_of_many(a, b) / np.sqrt(unbiased_of_many(a, a) * unbiased_of_many(b, b))
+    assert abs(found["debiased"] - debiased) < 32 * 8 * UNIT * 6**0.5
+
+
 def test_what_does_not_vary_has_no_alignment_and_overflow_is_infinite():
     x, y = np.arange(8, dtype=np.float32)[:, None], np.full((8, 1), 0.1, np.float32)
     assert np.isnan(accumulate(cka(), (x, y), 4)["cka"])
