@@ -106,15 +106,17 @@ class SeedPlan(NamedTuple):
         at_once: such programs that run at the same time, from threads.
         scan: whether an epoch is one program, or each step is one.
         convolution: the program of a convolution whose gradient is taken (`pwact.nn.Conv`).
+        devices: that the images of a step are split over.
     """
 
     together: int
     at_once: int
     scan: bool
     convolution: Literal["lax", "slices"]
+    devices: int = 1
 
 
-def seed_plan(seeds: int) -> SeedPlan:
+def seed_plan(seeds: int, devices: int = 1) -> SeedPlan:
     """On CPU one seed and one step a program, as many at once as there are cores; elsewhere one program.
 
     XLA:CPU has a fast gradient of a convolution, but neither inside a loop nor with a batch of kernels; and
@@ -126,8 +128,10 @@ def seed_plan(seeds: int) -> SeedPlan:
         1
     """
     if jax.default_backend() == "cpu":
-        return SeedPlan(together=1, at_once=min(seeds, cores()), scan=False, convolution="lax")
-    return SeedPlan(together=seeds, at_once=1, scan=True, convolution="slices")
+        # Programs over several devices wait for each other, so they must not run at once.
+        at_once = min(seeds, cores()) if devices == 1 else 1
+        return SeedPlan(together=1, at_once=at_once, scan=False, convolution="lax", devices=devices)
+    return SeedPlan(together=seeds, at_once=1, scan=True, convolution="slices", devices=devices)
 
 
 def compiled(lowered: Any) -> Any:

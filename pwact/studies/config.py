@@ -181,6 +181,7 @@ class StudyConfig:
     def described(self) -> dict[str, Any]:
         """Every field and what follows from them, as plain data for the record."""
         fields = dataclasses.asdict(self)
+        fields |= {name: getattr(self, name).to_dict() for name in ("recipe", "memorise", "synthetic")}
         return {**fields, "widths": list(self.widths), "primary_site": self.primary_site}
 
 

@@ -33,7 +33,7 @@ class Kind(NamedTuple):
         name: in every table.
         description: what it is, in words.
         model: its configuration.
-        recipe, treatment, intervention: how it is trained.
+        recipe, treatment, interventions: how it is trained.
         split: `train` or `test`, the images it is measured on.
     """
 
@@ -42,7 +42,7 @@ class Kind(NamedTuple):
     model: ModelConfig
     recipe: Recipe
     treatment: Treatment = "trained"
-    intervention: Intervention | None = None
+    interventions: tuple[Intervention, ...] = ()
     split: str = "test"
 
 
@@ -83,7 +83,7 @@ def kinds(config: StudyConfig, image_shape: tuple[int, int, int], num_classes: i
             f"trained and tested with the points of {config.primary_site} in random order",
             main,
             config.recipe,
-            intervention=in_place,
+            interventions=(in_place,),
         ),
         Kind(SMALL, f"every point sees one patch of {patch} x {patch} pixels", small, config.recipe),
         Kind(
@@ -124,7 +124,7 @@ def fit(
         recipe=kind.recipe,
         test=splits["test"],
         treatment=kind.treatment,
-        intervention=kind.intervention,
+        interventions=kind.interventions,
         progress=lambda done, total, words: progress(done / total),
     )
     labels = trained.labels if kind.split == "train" else None

@@ -20,6 +20,7 @@ from pwact.core.results import save_results
 from pwact.data import load, split
 from pwact.data.dataset import Dataset
 from pwact.errors import PwactError
+from pwact.models.architecture import to_dict
 from pwact.records import StudyRecord, write_record
 from pwact.studies import arrangement, arrays, measure, networks, pictures, synthetic, verdict, words
 from pwact.studies.config import StudyConfig, preset
@@ -241,7 +242,7 @@ class _Study:
         return xr.DataTree.from_dict(nodes | shown)
 
     def _configuration(self) -> dict[str, Any]:
-        models = {kind.name: dataclasses.asdict(kind.model) for kind in self.kinds}
+        models = {kind.name: to_dict(kind.model) for kind in self.kinds}
         return {**self.config.described(), "models": models}
 
     def _origin(self, fitted: dict[str, Trained]) -> dict[str, Any]:

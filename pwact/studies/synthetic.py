@@ -87,7 +87,7 @@ def _learn(name: str, config: StudyConfig, progress: Callable[[float], None]) ->
     in_place = clean._replace(
         name=f"{name}, shuffled points",
         description=f"{WORDS[name]}; trained and tested with shuffled points",
-        intervention=Intervention(config.primary_site, shuffles.joint),
+        interventions=(Intervention(config.primary_site, shuffles.joint),),
     )
     fitted = {}
     for kind, start in ((clean, 0.0), (in_place, 0.5)):

@@ -1,22 +1,26 @@
-"""Controlled training of many seeds at once."""
+"""Controlled training of many networks at once."""
 
 from pwact.train.checkpoint import load_checkpoint, save_checkpoint
 from pwact.train.evaluate import evaluate, predict, results_table
-from pwact.train.loop import train
+from pwact.train.loop import log_spaced, train, train_together
 from pwact.train.recipe import MEMORISE, QUICK, Recipe
 from pwact.train.trained import Trained
-from pwact.train.treatment import Intervention
+from pwact.train.treatment import STREAMS, Intervention, Member
 
 __all__ = [
     "MEMORISE",
     "QUICK",
+    "STREAMS",
     "Intervention",
+    "Member",
     "Recipe",
     "Trained",
     "evaluate",
     "load_checkpoint",
+    "log_spaced",
     "predict",
     "results_table",
     "save_checkpoint",
     "train",
+    "train_together",
 ]

@@ -15,26 +15,29 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import xarray as xr
 from flax import nnx
 
+from pwact import edits
+from pwact._version import __version__
+from pwact.core.provenance import machine
+from pwact.core.registry import resolve
 from pwact.data.preprocess import Preprocess
 from pwact.errors import PwactError
-from pwact.models.cnn import build
-from pwact.models.config import ModelConfig
+from pwact.models.architecture import Architecture, from_dict, to_dict
 from pwact.train.recipe import Recipe
 from pwact.train.trained import Trained
-from pwact.train.treatment import Intervention
+from pwact.train.treatment import Intervention, Member
 
 RECORD = "checkpoint.json"
-SCHEMA = 1
+SCHEMA = 2
 
 SPARE = 1 << 17
 """Bytes that a checkpoint takes besides its arrays, generously."""
@@ -59,68 +62,107 @@ def save_checkpoint(folder: str | os.PathLike[str], trained: Trained, *, overwri
         raise PwactError(
             "a folder that does not exist yet", f"{str(folder)!r}", "pick another, or pass overwrite=True"
         )
-    write(folder, trained, None)
+    steps = trained.curves.sizes["epoch"] * trained.recipe.steps_per_epoch(trained.labels.shape[1])
+    write(folder, Saved(trained, steps, steps))
     return folder
 
 
 def load_checkpoint(
     folder: str | os.PathLike[str],
     *,
-    config: ModelConfig | None = None,
-    intervention: Intervention | None = None,
+    config: Architecture | None = None,
+    recipe: Recipe | None = None,
+    interventions: Sequence[Intervention] = (),
 ) -> Trained:
-    """Load what `save_checkpoint`, or a finished `train(folder=...)`, has saved.
+    """Load what `save_checkpoint`, a finished `train(folder=...)`, or one of its snapshots has saved.
 
     Args:
         folder: the checkpoint.
-        config: if given, the configuration that it must be of.
-        intervention: what was in place in training, which a file cannot hold; needed where there was one.
+        config: if given, the configuration that it must be of; needed where it holds a method of one's own,
+            which a file cannot.
+        recipe: likewise.
+        interventions: what was in place in training; needed where there was one that is not of `pwact.edits`.
 
     Returns:
         The networks, equal bit by bit.
 
     Raises:
-        PwactError: no checkpoint; unreadable or truncated; of another configuration; of an unfinished
-            training; or trained with another intervention than the one given.
+        PwactError: no checkpoint; unreadable, truncated, or of another version; of another configuration or
+            recipe; of an unfinished training; or trained with other interventions than those given.
     """
     folder = Path(folder)
-    trained, _ = read(folder, intervention)
+    found = read(folder, config, recipe, tuple(interventions))
+    trained, total = found.networks, found.steps
     if config is not None and config != trained.config:
         raise PwactError(
             "a checkpoint of the configuration given",
-            f"another one in {str(folder)!r}: {difference(config, trained.config)}",
+            f"another one in {str(folder)!r}: {difference(to_dict(config), to_dict(trained.config))}",
             "load it without config, or train this configuration",
         )
-    epochs = trained.recipe.epochs if trained.treatment != "untrained" else 0
-    if trained.curves.sizes["epoch"] < epochs:
+    if found.step < total and not found.snapshot:
         raise PwactError(
             "a finished training",
-            f"{trained.curves.sizes['epoch']} of {epochs} epochs in {str(folder)!r}",
+            f"{found.step} of {total} steps in {str(folder)!r}",
             "finish it: train(..., folder=folder, resume=True)",
         )
     return trained
 
 
-def write(folder: Path, trained: Trained, optimizer: Any) -> None:
-    """Write or replace a checkpoint; `optimizer` is the optimizer state of an unfinished training."""
+class Saved(NamedTuple):
+    """What a checkpoint holds.
+
+    Args:
+        networks: as far as they were trained.
+        step, steps: done, and in all.
+        resident: whether all images stayed on the device, which decides the program that goes on.
+        devices: that each step's images were split over.
+        snapshot: whether it was kept on the way.
+        carry: leaves of what an unfinished training goes on from.
+        scores: of the steps of an unfinished epoch, [network, step] by name.
+    """
+
+    networks: Trained
+    step: int
+    steps: int
+    resident: bool = True
+    devices: int = 1
+    snapshot: bool = False
+    carry: Sequence[Any] = ()
+    scores: Mapping[str, np.ndarray] = {}  # noqa: RUF012
+
+
+def write(folder: Path, saved: Saved, command: str | None = None) -> None:
+    """Write or replace a checkpoint; `command` is the one that repeats the training."""
     if folder.exists() and not (folder / RECORD).is_file():
         raise PwactError("a checkpoint to replace", f"no {RECORD} in {str(folder)!r}", "pick another folder")
+    trained = saved.networks
     arrays = {f"variables.{name}": value for name, value in _named(trained.variables).items()}
-    arrays |= {f"optimizer.{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(optimizer))}
-    arrays["labels"] = np.ascontiguousarray(trained.labels)
+    arrays |= {f"carry.{i}": np.asarray(leaf) for i, leaf in enumerate(saved.carry)}
+    arrays |= {f"scores.{name}": np.asarray(value) for name, value in saved.scores.items()}
+    own = trained.labels if trained.treatment == "shuffled_labels" else trained.labels[:1]
+    arrays["labels"] = np.ascontiguousarray(own)
     record = {
         "schema": SCHEMA,
-        "config": dataclasses.asdict(trained.config),
-        "recipe": dataclasses.asdict(trained.recipe),
+        "made": machine() | {"command": command},
+        "config": to_dict(trained.config),
+        "recipe": trained.recipe.to_dict(),
         "treatment": trained.treatment,
-        "intervention": trained.intervention.name if trained.intervention else None,
-        "seeds": trained.seeds,
+        "interventions": [each.name for each in trained.interventions],
+        "seeds": list(trained.seeds),
+        "streams": [dict(member.streams) for member in trained.members],
+        "numbers": [dict(member.numbers) for member in trained.members],
         "preprocess": dataclasses.asdict(trained.preprocess),
         "data": trained.data,
+        "step": saved.step,
+        "steps": saved.steps,
+        "resident": saved.resident,
+        "devices": saved.devices,
+        "snapshot": saved.snapshot,
+        "diverged": list(trained.diverged),
         "seconds": trained.seconds,
         "splits": trained.curves.split.values.tolist(),
-        "loss": trained.curves.loss.values.tolist(),
-        "accuracy": trained.curves.accuracy.values.tolist(),
+        "loss": _listed(trained.curves.loss.values),
+        "accuracy": _listed(trained.curves.accuracy.values),
     }
     size = sum(array.nbytes for array in arrays.values())
     try:
@@ -138,47 +180,61 @@ def write(folder: Path, trained: Trained, optimizer: Any) -> None:
         ) from error
 
 
-def saved_epochs(folder: Path) -> int:
-    """How many epochs the checkpoint in a folder has behind it; 0 where there is none."""
+def saved_steps(folder: Path) -> tuple[int, int]:
+    """How many steps the checkpoint in a folder has behind it, and of how many; (0, 0) where there is none."""
     if not (folder / RECORD).is_file():
-        return 0
+        return 0, 0
     record = json.loads((folder / RECORD).read_text())
-    return _curve(record, "loss").shape[2]
+    return record["step"], record["steps"]
 
 
-def read(folder: Path, intervention: Intervention | None) -> tuple[Trained, list[np.ndarray]]:
-    """A checkpoint, finished or not, and the leaves of its optimizer state (none if finished)."""
+def read(
+    folder: Path,
+    config: Architecture | None = None,
+    recipe: Recipe | None = None,
+    interventions: tuple[Intervention, ...] = (),
+) -> Saved:
+    """A checkpoint, finished or not; configuration, recipe and interventions where no text makes them."""
     try:
         record = json.loads((folder / RECORD).read_text())
-        schema, place, saved = record["schema"], folder / record["arrays"], record["files"]
+        schema = record["schema"]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PwactError("a checkpoint folder", f"no {str(folder / RECORD)!r}", "check the path") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise _broken(folder, f"{RECORD}: {error}") from error
     if schema != SCHEMA:
         raise PwactError(
-            f"a checkpoint of schema {SCHEMA}", f"{schema}", "load it with the pwact that wrote it"
+            f"a checkpoint of schema {SCHEMA}, as pwact {__version__} writes it",
+            f"schema {schema} in {str(folder)!r}",
+            "load it with the pwact that wrote it, or train anew",
         )
+    try:
+        place, files = folder / record["arrays"], record["files"]
+    except KeyError as error:
+        raise _broken(folder, f"{RECORD}: {error}") from error
     # orbax is only shown files that are whole: on broken ones its background threads complain on their own.
     found = _hashes(place)
-    if found != saved:
-        names = sorted(name for name in found.keys() | saved.keys() if found.get(name) != saved.get(name))
+    if found != files:
+        names = sorted(name for name in found.keys() | files.keys() if found.get(name) != files.get(name))
         raise _broken(folder, f"not as it was saved: {', '.join(names)}")
     arrays = _restore(place)
-    stored, given = record["intervention"], intervention.name if intervention else None
-    if stored != given:
+    if config is None or to_dict(config) != record["config"]:
+        config = from_dict(record["config"])
+    if recipe is None:
+        recipe = Recipe.from_dict(record["recipe"])
+    elif recipe.to_dict() != record["recipe"]:
         raise PwactError(
-            f"the intervention of the checkpoint: {stored}",
-            f"{given}",
-            "pass the one that was in place in training",
+            "a checkpoint of the recipe given",
+            f"another one in {str(folder)!r}: {difference(recipe.to_dict(), record['recipe'])}",
+            "load it without recipe, or train with this one",
         )
-    config = ModelConfig.from_json(json.dumps(record["config"]))
     curves = {name: (("split", "seed", "epoch"), _curve(record, name)) for name in ("loss", "accuracy")}
-    trained = Trained(
+    members = zip(record["seeds"], record["streams"], record["numbers"], strict=True)
+    networks = Trained(
         config,
-        Recipe(**record["recipe"]),
+        recipe,
         record["treatment"],
-        tuple(record["seeds"]),
+        tuple(Member(*member) for member in members),
         _variables(config, arrays),
         xr.Dataset(
             curves,
@@ -188,14 +244,48 @@ def read(folder: Path, intervention: Intervention | None) -> tuple[Trained, list
                 "epoch": np.arange(1, curves["loss"][1].shape[2] + 1),
             },
         ),
-        arrays["labels"],
+        np.broadcast_to(arrays["labels"], (len(record["seeds"]), arrays["labels"].shape[1])),
         Preprocess(**{name: tuple(value) for name, value in record["preprocess"].items()}),
         record["data"],
         record["seconds"],
-        intervention,
+        _interventions(record["interventions"], interventions),
+        tuple(record["diverged"]),
     )
-    places = sorted(int(name.split(".")[1]) for name in arrays if name.startswith("optimizer."))
-    return trained, [arrays[f"optimizer.{place}"] for place in places]
+    places = sorted(int(name.split(".")[1]) for name in arrays if name.startswith("carry."))
+    return Saved(
+        networks,
+        record["step"],
+        record["steps"],
+        record["resident"],
+        record["devices"],
+        record["snapshot"],
+        [arrays[f"carry.{place}"] for place in places],
+        {name.removeprefix("scores."): value for name, value in arrays.items() if name.startswith("scores.")},
+    )
+
+
+def _interventions(saved: list[str], given: tuple[Intervention, ...]) -> tuple[Intervention, ...]:
+    """What was in place: as given, or made again from `pwact.edits`."""
+    if given or not saved:
+        if [each.name for each in given] != saved:
+            raise PwactError(
+                f"the interventions of the checkpoint: {', '.join(saved) or 'none'}",
+                ", ".join(each.name for each in given) or "none",
+                "pass those that were in place in training",
+            )
+        return given
+    found = []
+    for name in saved:
+        edit, _, site = name.rpartition(" at ")
+        try:
+            found.append(Intervention(site, resolve(edit, edits)))
+        except PwactError as error:
+            raise PwactError(
+                f"the interventions of the checkpoint: {', '.join(saved)}",
+                "none",
+                "pass those that were in place in training",
+            ) from error
+    return tuple(found)
 
 
 def _place(folder: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
@@ -294,9 +384,9 @@ def _named(variables: Any) -> dict[str, np.ndarray]:
     return {".".join(map(str, path)): np.asarray(leaf[...]) for path, leaf in flat}
 
 
-def _variables(config: ModelConfig, arrays: dict[str, np.ndarray]) -> Any:
+def _variables(config: Architecture, arrays: dict[str, np.ndarray]) -> Any:
     """The arrays in the structure that the configuration's network has."""
-    state = nnx.state(nnx.eval_shape(lambda: build(config, 0)))
+    state = nnx.state(nnx.eval_shape(lambda: config.build(nnx.Rngs(params=0))))
     return nnx.from_flat_state(
         [
             (path, leaf.replace(jax.numpy.asarray(arrays["variables." + ".".join(map(str, path))])))
@@ -305,17 +395,21 @@ def _variables(config: ModelConfig, arrays: dict[str, np.ndarray]) -> Any:
     )
 
 
+def _listed(values: np.ndarray) -> list[Any]:
+    """Numbers as JSON holds them, which knows no NaN."""
+    return np.where(np.isfinite(values), values, None).tolist()
+
+
 def _curve(record: dict[str, Any], name: str) -> np.ndarray:
     return np.array(record[name], np.float64).reshape(len(record["splits"]), len(record["seeds"]), -1)
 
 
-def difference(wanted: Any, found: Any) -> str:
-    """The entries that differ, of two dataclasses of a kind or two dicts with the same keys."""
-    one, other = (
-        value if isinstance(value, dict) else dataclasses.asdict(value) for value in (wanted, found)
-    )
+def difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """The entries that differ."""
     return ", ".join(
-        f"{name}={_short(other[name])}, not {_short(one[name])}" for name in one if one[name] != other[name]
+        f"{name}={_short(found.get(name))}, not {_short(wanted.get(name))}"
+        for name in dict.fromkeys([*wanted, *found])
+        if wanted.get(name) != found.get(name)
     )
 
 

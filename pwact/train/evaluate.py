@@ -19,7 +19,7 @@ from pwact.core import backend
 from pwact.data.dataset import Dataset
 from pwact.data.preprocess import Preprocess
 from pwact.errors import PwactError
-from pwact.models.config import ModelConfig
+from pwact.models.architecture import Architecture
 from pwact.train import program
 from pwact.train.trained import Trained
 from pwact.train.treatment import Intervention, stream
@@ -30,7 +30,7 @@ BATCH = 256
 def predict(trained: Trained, dataset: Dataset) -> Float32[np.ndarray, "seed image class"]:
     """The logits of every network for every image, in evaluation mode.
 
-    A network that was trained with an intervention keeps it, with keys of its own seed.
+    Interventions that also act in evaluation are in place, with keys of the network's own seed.
 
     Args:
         trained: the networks.
@@ -44,7 +44,7 @@ def predict(trained: Trained, dataset: Dataset) -> Float32[np.ndarray, "seed ima
     """
     check_fit(trained.config, dataset)
     return logits(
-        trained.config, trained.preprocess, trained.intervention, trained.variables, trained.seeds, dataset
+        trained.config, trained.preprocess, trained.interventions, trained.variables, trained.seeds, dataset
     )
 
 
@@ -127,9 +127,9 @@ def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
 
 
 def logits(
-    config: ModelConfig,
+    config: Architecture,
     preprocess: Preprocess,
-    intervention: Intervention | None,
+    interventions: tuple[Intervention, ...],
     variables: Any,
     seeds: tuple[int, ...],
     dataset: Dataset,
@@ -141,7 +141,7 @@ def logits(
     keys = jax.vmap(lambda seed: stream(jax.random.key(seed), "evaluation"))(jnp.array(seeds, jnp.uint32))
     size = min(BATCH, len(dataset))
     dtype = str(dataset.read([0]).image.dtype)
-    run = program.logits(config, preprocess, intervention, plan.together, size, dtype)
+    run = program.logits(config, preprocess, interventions, plan.together, size, dtype)
     found = np.empty((len(seeds), len(dataset), config.num_classes), np.float32)
 
     def one(task: tuple[int, np.ndarray, jax.Array]) -> None:
@@ -180,9 +180,9 @@ def score(found: np.ndarray, labels: Any, seeds: tuple[int, ...]) -> xr.Dataset:
     )
 
 
-def check_fit(config: ModelConfig, dataset: Dataset) -> None:
+def check_fit(config: Architecture, dataset: Dataset) -> None:
     """Refuse a dataset that the network cannot take."""
-    if tuple(dataset.image_shape) != config.image_shape:
+    if tuple(dataset.image_shape) != tuple(config.image_shape):
         raise PwactError(
             f"images of shape {config.image_shape} (row, column, channel)",
             f"{tuple(dataset.image_shape)} in {dataset.name!r}",

@@ -1,4 +1,4 @@
-"""Many seeds of one configuration, trained in one call."""
+"""Many networks of one configuration, trained in one call."""
 
 from __future__ import annotations
 
@@ -7,68 +7,68 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from flax import nnx
 
+from pwact.core.registry import nearest
 from pwact.data.dataset import Dataset
 from pwact.data.preprocess import Preprocess
 from pwact.errors import NonFiniteError, PwactError
-from pwact.models.config import ModelConfig
-from pwact.train import program
-from pwact.train.checkpoint import difference, read, saved_epochs, write
+from pwact.models.architecture import Architecture, to_dict
+from pwact.train import feed, program
+from pwact.train.checkpoint import Saved, difference, read, saved_steps, write
 from pwact.train.company import Company, variables
 from pwact.train.evaluate import check_fit, evaluate
-from pwact.train.recipe import QUICK, Recipe
+from pwact.train.metrics import Metrics
+from pwact.train.order import check_order
+from pwact.train.recipe import NUMBERS, QUICK, Recipe
+from pwact.train.tensorboard import TensorBoard
 from pwact.train.trained import Trained
-from pwact.train.treatment import Intervention, Treatment, check_seeds, check_treatment, labels_for
+from pwact.train.treatment import (
+    Intervention,
+    Member,
+    Treatment,
+    check_seeds,
+    check_streams,
+    check_treatment,
+    labels_for,
+)
+
+SAVE_SECONDS = 60.0
+"""A long epoch is saved about as often."""
+
+SEGMENT = 64
+"""Steps that are taken before the clock is looked at, until their duration is known."""
 
 
 def train(
-    config: ModelConfig,
+    config: Architecture,
     dataset: Dataset,
     *,
     seeds: Sequence[int],
-    recipe: Recipe = QUICK,
-    test: Dataset | None = None,
-    preprocess: Preprocess | None = None,
-    treatment: Treatment = "trained",
-    intervention: Intervention | None = None,
-    folder: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    progress: Callable[[int, int, str], None] | None = None,
+    streams: dict[str, int] | None = None,
+    **options: Any,
 ) -> Trained:
     """Train one network for each seed.
 
-    The seed alone decides a network's first variables, the order of its images, its shuffled labels and the
-    randomness of its intervention, each from a stream of its own. On CPU the same seed gives the same bits
-    whichever other seeds are in the call; on accelerators, the same seeds in the same call do.
-
     Args:
         config: what to train.
-        dataset: the training images; they are kept on the device as they are stored.
+        dataset: the training images.
         seeds: different whole numbers, one network each.
-        recipe: how to train.
-        test: held-out images, evaluated after every epoch.
-        preprocess: from stored pixels to what the networks see; standardises by `dataset` if not given.
-        treatment: `trained`; `shuffled_labels` permutes the training labels, for each seed anew; `untrained`
-            leaves the first variables as they are.
-        intervention: a change at one site, in place in training and in every evaluation.
-        folder: where to save after every epoch; it must not exist unless `resume`.
-        resume: go on from what `folder` holds, if it holds anything, to the same bits.
-        progress: called with (epochs done, epochs in all, a sentence) after every epoch.
+        streams: seeds that single streams (`initialisation`, `order`, `augmentation`, `dropout`, `labels`)
+            are held at for all networks; what is not named follows the network's own seed.
+        **options: as `train_together` takes them: recipe, test, preprocess, treatment, interventions, folder,
+            resume, snapshots, log_every, devices, workers, tensorboard, command, progress.
 
     Returns:
         The networks, with their curves and how they came to be.
 
     Raises:
-        PwactError: no seeds or one twice; images or classes that do not fit the configuration; a folder that
-            exists, or that holds another training.
-        NonFiniteError: a loss is NaN or infinite; names the seed, the epoch and the step.
-        KeyboardInterrupt: on Ctrl-C, after the running programs have ended; its message says what is saved.
+        PwactError: no seeds or one twice, and whatever `train_together` refuses.
 
     Example:
         >>> import pwact
@@ -78,69 +78,385 @@ def train(
         >>> trained.variables["head"]["bias"].shape
         (2, 3)
     """
+    held = check_streams(streams or {})
+    members = [Member(seed, held) for seed in check_seeds(seeds)]
+    return train_together(config, dataset, members=members, **options)
+
+
+def train_together(
+    config: Architecture,
+    dataset: Dataset,
+    *,
+    members: Sequence[Member],
+    recipe: Recipe = QUICK,
+    test: Dataset | None = None,
+    preprocess: Preprocess | None = None,
+    treatment: Treatment = "trained",
+    interventions: Sequence[Intervention] = (),
+    folder: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    snapshots: Sequence[int] = (),
+    log_every: int | None = None,
+    devices: int = 1,
+    workers: int | None = None,
+    tensorboard: bool = False,
+    keep_diverged: bool = False,
+    command: str | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Trained:
+    """Train networks that differ in seed, held streams and the recipe's numbers, by one program.
+
+    A network's seed decides its first variables, the order of its images, augmentation, the randomness of its
+    interventions, and its shuffled labels, each from a stream of its own. On CPU the same member gives the
+    same bits whichever others are in the call; on accelerators, the same members in the same call do.
+
+    Args:
+        config: what to train.
+        dataset: the training images. They are kept on the device as they are stored where that takes a quarter
+            of the free memory or less, and else are read for each step, in the same order.
+        members: one network each; `Member.numbers` may hold any of `recipe.NUMBERS`.
+        recipe: how to train.
+        test: held-out images, evaluated after every epoch.
+        preprocess: from stored pixels to what the networks see; standardises by `dataset` if not given.
+        treatment: `trained`; `shuffled_labels` permutes the training labels, for each network anew;
+            `untrained` leaves the first variables as they are.
+        interventions: edits at sites, in place in training.
+        folder: where to save after every epoch and about once a minute; it must not exist unless `resume`.
+            `metrics.jsonl` in it has a line for each network and split.
+        resume: go on from what `folder` holds, if it holds anything, to the same bits.
+        snapshots: steps (of all epochs; 0 is before the first) whose networks are kept, each as a checkpoint
+            `snapshots/step-00000000` in `folder`.
+        log_every: steps between lines of `metrics.jsonl`; an epoch's if not given.
+        devices: that the images of each step are split over.
+        workers: threads that read images that are not kept on the device; as many as cores if not given.
+        tensorboard: whether to write TensorBoard's files too.
+        keep_diverged: leave a network whose loss stopped being finite as it was before, named in
+            `Trained.diverged`, and go on with the others; an error if false.
+        command: that repeats this training, for the record.
+        progress: called with (steps done, steps in all, a sentence) again and again.
+
+    Returns:
+        The networks in the order of `members`.
+
+    Raises:
+        PwactError: images or classes that do not fit the configuration; a batch that the images do not fill or
+            that does not divide by the devices; a folder that exists, or that holds another training.
+        NonFiniteError: a loss or a parameter is NaN or infinite; names the seed, the epoch and the step.
+        KeyboardInterrupt: on Ctrl-C, after the running programs have ended; its message says what is saved.
+    """
     started = time.perf_counter()
-    seeds = check_seeds(seeds)
+    place = None if folder is None else Path(folder)
     check_treatment(treatment)
     for part in (dataset,) if test is None else (dataset, test):
         check_fit(config, part)
-    place = None if folder is None else Path(folder)
-    if place is not None and place.exists() and not resume:
-        raise PwactError(
-            "a folder that does not exist yet", f"{str(place)!r}", "pick another, or pass resume=True"
-        )
+    _check(recipe, dataset, members, place, resume, snapshots, devices, tensorboard)
     networks = Trained(
         config,
         recipe,
         treatment,
-        seeds,
+        tuple(members),
         None,
-        _curves(seeds, np.empty((2, 1 if test is None else 2, len(seeds), 0))),
-        labels_for(treatment, dataset.labels, seeds),
+        _curves([member.seed for member in members], np.empty((2, 1 if test is None else 2, len(members), 0))),
+        labels_for(treatment, np.asarray(dataset.labels), members),
         Preprocess.standardise(dataset) if preprocess is None else preprocess,
         {"name": dataset.name, "fingerprint": dataset.fingerprint, "index_hash": dataset.index_hash},
         0.0,
-        intervention,
+        tuple(interventions),
+        (None,) * len(members),
     )
-    company = Company(networks, dataset)
+    steps = recipe.steps_per_epoch(len(dataset))
+    total = 0 if treatment == "untrained" else recipe.epochs * steps
+    saved = None
     if place is not None and place.exists():
-        networks, carries = _resume(place, networks, company)
-    else:
-        carries = company.init()
-        networks = dataclasses.replace(networks, variables=variables(carries))
-    epochs = 0 if treatment == "untrained" else recipe.epochs
-    before = networks.seconds
-    done = networks.curves.sizes["epoch"]
+        saved = _found(place, networks, total, devices)
+    stays = feed.is_resident(dataset) if saved is None else saved.resident
+    company = Company(networks, dataset, devices, stays, workers)
+    run = _Run(company, test, total, place, set(snapshots), keep_diverged, command, started)
+    run.begin(networks, saved, log_every or steps, tensorboard)
     try:
-        for epoch in range(done, epochs):
-            carries, losses, correct = company.epoch(carries, epoch)
-            _check_finite(losses, seeds, epoch, _saved(place))
-            networks = _advance(networks, carries, losses, correct, test)
-            networks = dataclasses.replace(networks, seconds=before + time.perf_counter() - started)
-            if place is not None:
-                write(place, networks, [carry.optimizer for carry in carries] if epoch + 1 < epochs else None)
-            done = epoch + 1
-            if progress is not None:
-                progress(done, epochs, _sentence(networks))
+        while run.done < total:
+            run.segment(progress)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"training of {epochs} epochs stopped; {_saved(place)}") from None
-    if epochs == 0:
-        networks = dataclasses.replace(networks, seconds=time.perf_counter() - started)
-        if place is not None and not place.exists():
-            write(place, networks, None)
-    return networks
+        raise KeyboardInterrupt(f"training of {total} steps stopped; {_saved(place)}") from None
+    finally:
+        run.close()
+    return run.networks
 
 
-def _resume(folder: Path, wanted: Trained, company: Company) -> tuple[Trained, list[program.Carry]]:
-    """Where the training in `folder` stands; refuses a folder of another training."""
-    found, leaves = read(folder, wanted.intervention)
-    for name in ("config", "recipe", "treatment", "seeds", "preprocess", "data"):
-        saved, asked = getattr(found, name), getattr(wanted, name)
-        if saved != asked:
-            plain = isinstance(saved, str | tuple)
+class _Run:
+    """One training on its way: what it holds, and what is due after each segment of steps."""
+
+    def __init__(
+        self,
+        company: Company,
+        test: Dataset | None,
+        total: int,
+        folder: Path | None,
+        snapshots: set[int],
+        keep_diverged: bool,
+        command: str | None,
+        started: float,
+    ):
+        self.company, self.test, self.total, self.folder = company, test, total, folder
+        self.snapshots, self.keep_diverged, self.command = snapshots, keep_diverged, command
+        self.steps = company.task.steps
+        self.started = self.last_save = started
+        self.segment_steps = SEGMENT
+        self.board: TensorBoard | None = None
+        self.metrics: Metrics | None = None
+
+    def begin(self, networks: Trained, saved: Saved | None, log_every: int, tensorboard: bool) -> None:
+        self.log_every = log_every
+        if saved is None:
+            self.done, self.scores = 0, dict[str, np.ndarray]()
+            self.carries = self.company.init()
+            self.networks = dataclasses.replace(networks, variables=variables(self.carries))
+        else:
+            self.done, self.scores = saved.step, dict(saved.scores)
+            self.networks = dataclasses.replace(saved.networks, interventions=networks.interventions)
+            self.carries = _carries(saved, self.company) if saved.carry else []
+        self.before = self.networks.seconds
+        if self.folder is None:
+            return
+        if saved is None:
+            self.save()
+        self.metrics = Metrics(self.folder, self.done)
+        self.board = TensorBoard(self.folder, self.done) if tensorboard else None
+        if self.done == 0 and 0 in self.snapshots:
+            self.keep()
+
+    def segment(self, progress: Callable[[int, int, str], None] | None) -> None:
+        """Take steps up to the next thing that is due, and do it."""
+        began = time.perf_counter()
+        epoch, t = divmod(self.done, self.steps)
+        first = epoch * self.steps
+        ends = [first + self.steps, self.done + self.segment_steps]
+        ends += [step for step in self.snapshots if step > self.done]
+        if self.log_every < self.steps:
+            ends.append(first + (t // self.log_every + 1) * self.log_every)
+        end = min(ends)
+        self.carries, found = self.company.steps(self.carries, epoch, t, end - first)
+        self.scores = {
+            name: np.concatenate([self.scores[name], value], 1) if name in self.scores else value
+            for name, value in found.items()
+        }
+        self.done = end
+        spent = time.perf_counter() - began
+        self.segment_steps = max(1, min(2 * self.segment_steps, int(SAVE_SECONDS / 4 / spent * (end - first - t))))
+        self._check_finite(found["good"])
+        whole = end == first + self.steps
+        if whole or (self.log_every < self.steps and (end - first) % self.log_every == 0):
+            self._log(epoch, end - first)
+        if whole:
+            self._finish_epoch(epoch)
+        if end in self.snapshots:
+            self.keep()
+        if self.folder is not None and (whole or time.perf_counter() - self.last_save >= SAVE_SECONDS):
+            self.save()
+        if progress is not None:
+            progress(self.done, self.total, self._sentence(found))
+
+    def save(self) -> None:
+        """The checkpoint, and before it the lines of metrics that belong to it."""
+        assert self.folder is not None
+        lines = self.metrics.flush() if self.metrics else []
+        if self.board:
+            self.board.write(lines)
+        write(self.folder, self._state(self.done < self.total), self.command)
+        self.last_save = time.perf_counter()
+
+    def keep(self) -> None:
+        """A snapshot of the networks as they are."""
+        assert self.folder is not None
+        self._refresh()
+        place = self.folder / "snapshots" / f"step-{self.done:08d}"
+        write(place, self._state(False)._replace(snapshot=True), self.command)
+
+    def close(self) -> None:
+        if self.board:
+            self.board.close()
+
+    def _state(self, unfinished: bool) -> Saved:
+        self._refresh()
+        carry = jax.tree.leaves(_joined(self.carries)) if unfinished else ()
+        return Saved(
+            self.networks,
+            self.done,
+            self.total,
+            self.company.task.resident,
+            self.company.task.plan.devices,
+            False,
+            carry,
+            self.scores if unfinished else {},
+        )
+
+    def _refresh(self) -> None:
+        if self.carries:
+            seconds = self.before + time.perf_counter() - self.started
+            self.networks = dataclasses.replace(
+                self.networks, variables=variables(self.carries), seconds=seconds
+            )
+
+    def _finish_epoch(self, epoch: int) -> None:
+        """One more point on the curves."""
+        self._refresh()
+        losses, shares = self.scores["loss"], self.scores["accuracy"]
+        points = [[losses.mean(1, dtype=np.float64)], [shares.mean(1, dtype=np.float64)]]
+        if self.test is not None:
+            scores = evaluate(self.networks, self.test)
+            points[0].append(scores.loss.values)
+            points[1].append(scores.accuracy.values)
+            if self.metrics:
+                self.metrics.add(
+                    step=self.done,
+                    epoch=epoch + 1,
+                    split="test",
+                    seeds=self.networks.seeds,
+                    values={"loss": scores.loss.values, "accuracy": scores.accuracy.values},
+                )
+        curves = self.networks.curves
+        before = np.stack([curves.loss.values, curves.accuracy.values])
+        values = np.concatenate([before, np.array(points)[..., None]], -1)
+        self.networks = dataclasses.replace(self.networks, curves=_curves(self.networks.seeds, values))
+        self.scores = {}
+
+    def _log(self, epoch: int, t: int) -> None:
+        if self.metrics is None:
+            return
+        window = (t - 1) % self.log_every + 1
+        recent = {name: value[:, -window:] for name, value in self.scores.items() if name != "good"}
+        recipe, task = self.networks.recipe, self.company.task
+        share = float(recipe.rate(self.done - 1, task.images))
+        peak = program.numbers_of(recipe, self.networks.members)["learning_rate"]
+        self.metrics.add(
+            step=self.done,
+            epoch=epoch + t / self.steps,
+            split="train",
+            seeds=self.networks.seeds,
+            values={name: value.mean(1, dtype=np.float64) for name, value in recent.items()}
+            | {"learning_rate": share * peak},
+        )
+
+    def _check_finite(self, good: np.ndarray) -> None:
+        """Note which networks stopped, at which step; an error unless that was asked for."""
+        diverged = list(self.networks.diverged)
+        for place in np.flatnonzero(~good.all(1)):
+            if diverged[place] is None:
+                diverged[place] = self.done - good.shape[1] + int(np.argmin(good[place])) + 1
+        if diverged == list(self.networks.diverged):
+            return
+        self.networks = dataclasses.replace(self.networks, diverged=tuple(diverged))
+        if self.keep_diverged:
+            return
+        step, place = min((step, place) for place, step in enumerate(diverged) if step is not None)
+        epoch, t = divmod(step - 1, self.steps)
+        raise NonFiniteError(
+            "a finite training loss and finite parameters",
+            f"NaN or infinity for seed {self.networks.seeds[place]} in epoch {epoch + 1} at step {t + 1}"
+            f" of {self.steps} ({_saved(self.folder)})",
+            "lower learning_rate or clip_norm, and look at the images' range",
+        )
+
+    def _sentence(self, found: dict[str, Any]) -> str:
+        name, loss, accuracy = "train", float(found["loss"].mean()), float(found["accuracy"].mean())
+        if self.done % self.steps == 0:
+            last = self.networks.curves.isel(epoch=-1).mean("seed")
+            name, loss, accuracy = str(last.split.values[-1]), float(last.loss[-1]), float(last.accuracy[-1])
+        return f"{self.networks.treatment}: {name} loss {loss:.3f}, {name} accuracy {accuracy:.1%}"
+
+
+def log_spaced(steps: int, *, per_doubling: int = 1) -> list[int]:
+    """Steps for snapshots: 0, 1, 2, 4, ... and the last.
+
+    Args:
+        steps: in all; see `Recipe.steps`.
+        per_doubling: steps between one power of two and the next, the latter included.
+
+    Example:
+        >>> log_spaced(20), log_spaced(9, per_doubling=2)
+        ([0, 1, 2, 4, 8, 16, 20], [0, 1, 2, 3, 4, 6, 8, 9])
+    """
+    found, power = {0, steps}, 1
+    while power <= steps:
+        found |= {power + power * place // per_doubling for place in range(per_doubling)}
+        power *= 2
+    return sorted(step for step in found if step <= steps)
+
+
+def _check(
+    recipe: Recipe,
+    dataset: Dataset,
+    members: Sequence[Member],
+    folder: Path | None,
+    resume: bool,
+    snapshots: Sequence[int],
+    devices: int,
+    tensorboard: bool,
+) -> None:
+    """Refuse what cannot be trained, before anything is."""
+    if folder is not None and folder.exists() and not resume:
+        raise PwactError(
+            "a folder that does not exist yet", f"{str(folder)!r}", "pick another, or pass resume=True"
+        )
+    if folder is None and (len(snapshots) or tensorboard):
+        raise PwactError("a folder for what is to be kept", "folder=None", "pass folder=")
+    for member in members:
+        for name in member.numbers:
+            if name not in NUMBERS:
+                raise PwactError(f"one of: {', '.join(NUMBERS)}", repr(name), nearest(name, NUMBERS))
+        dataclasses.replace(recipe, **member.numbers)
+    batches = recipe.method("update").batches
+    if recipe.batch_size * batches > len(dataset):
+        times = "" if batches == 1 else f"{batches} batches of "
+        raise PwactError(
+            f"no more images a step than the {len(dataset)} of {dataset.name!r}",
+            f"{times}batch_size={recipe.batch_size}",
+            f"set batch_size to {len(dataset) // batches} or less",
+        )
+    check_order(
+        recipe.sampling, recipe.batch_size, np.asarray(dataset.labels), dataset.num_classes, len(dataset)
+    )
+    if devices < 1 or devices > len(jax.devices()):
+        raise PwactError(f"1 .. {len(jax.devices())} devices", f"{devices}", "pass as many as there are")
+    if recipe.batch_size % (devices * recipe.accumulate):
+        raise PwactError(
+            f"a batch that divides by {devices} devices"
+            + (f" times accumulate={recipe.accumulate}" if recipe.accumulate > 1 else ""),
+            f"batch_size={recipe.batch_size}",
+            "change batch_size or the number of devices",
+        )
+    steps = recipe.steps(len(dataset))
+    wrong = [step for step in snapshots if not 0 <= step <= steps]
+    if wrong:
+        raise PwactError(f"snapshots at steps in 0 .. {steps}", f"{wrong[0]}", "see log_spaced")
+
+
+def _found(folder: Path, wanted: Trained, total: int, devices: int) -> Saved:
+    """What is in `folder`; refused if it is of another training."""
+    saved = read(folder, wanted.config, None if _plain(wanted.recipe) else wanted.recipe, wanted.interventions)
+    found = saved.networks
+
+    def words(networks: Trained) -> dict[str, Any]:
+        return {
+            "config": to_dict(networks.config),
+            "recipe": networks.recipe.to_dict(),
+            "treatment": networks.treatment,
+            "seeds": networks.seeds,
+            "streams": [dict(member.streams) for member in networks.members],
+            "numbers": [dict(member.numbers) for member in networks.members],
+            "preprocess": dataclasses.asdict(networks.preprocess),
+            "data": networks.data,
+        }
+
+    saved_words, asked_words = words(found), words(wanted)
+    for name, asked in asked_words.items():
+        known = saved_words[name]
+        if known != asked:
+            nested = isinstance(asked, dict)
+            differs = difference(asked, known) if nested else difference({name: asked}, {name: known})
             raise PwactError(
                 f"a training with the {name} that was asked for",
-                f"{difference({name: asked}, {name: saved}) if plain else difference(asked, saved)}"
-                f" in {str(folder)!r}",
+                f"{differs} in {str(folder)!r}",
                 "resume with what it was started with, or pick another folder",
             )
     if found.curves.split.size != wanted.curves.split.size:
@@ -149,44 +465,38 @@ def _resume(folder: Path, wanted: Trained, company: Company) -> tuple[Trained, l
             f"{found.curves.split.values.tolist()} in {str(folder)!r}",
             "resume with the test set it was started with, or without one where there was none",
         )
-    params, rest = nnx.split_state(found.variables, nnx.Param, ...)
-    if not leaves:
-        return found, company.split(program.Carry(params, rest, None))
-    shape = jax.eval_shape(company.init)
-    size = len(jax.tree.leaves(shape[0].optimizer))
-    carries = [
-        carry._replace(
-            optimizer=jax.tree.unflatten(
-                jax.tree.structure(shape[i].optimizer),
-                [jnp.asarray(leaf) for leaf in leaves[i * size : (i + 1) * size]],
-            )
+    if saved.devices != devices:
+        raise PwactError(
+            f"a training on {devices} devices", f"{saved.devices} in {str(folder)!r}", "resume on as many"
         )
-        for i, carry in enumerate(company.split(program.Carry(params, rest, None)))
+    return saved
+
+
+def _plain(recipe: Recipe) -> bool:
+    """Whether text makes the recipe again."""
+    try:
+        return Recipe.from_dict(recipe.to_dict()) == recipe
+    except PwactError:
+        return False
+
+
+def _carries(saved: Saved, company: Company) -> list[program.Carry]:
+    """By group, what an unfinished training goes on from."""
+    shape = [
+        jax.eval_shape(program.first(company.task), keys, numbers)
+        for keys, numbers in zip(company.initial, company.numbers, strict=True)
     ]
-    return found, carries
+    structure = jax.tree.structure(shape[0])
+    return company.split(jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in saved.carry]))
 
 
-def _advance(
-    networks: Trained,
-    carries: list[program.Carry],
-    losses: np.ndarray,
-    correct: np.ndarray,
-    test: Dataset | None,
-) -> Trained:
-    """The networks after one more epoch, with one more point on their curves."""
-    networks = dataclasses.replace(networks, variables=variables(carries))
-    points = [[losses.mean(1, dtype=np.float64)], [correct.mean(1, dtype=np.float64)]]
-    if test is not None:
-        scores = evaluate(networks, test)
-        points[0].append(scores.loss.values)
-        points[1].append(scores.accuracy.values)
-    before = np.stack([networks.curves.loss.values, networks.curves.accuracy.values])
-    values = np.concatenate([before, np.array(points)[..., None]], -1)
-    return dataclasses.replace(networks, curves=_curves(networks.seeds, values))
+def _joined(carries: list[program.Carry]) -> program.Carry:
+    joined: program.Carry = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *carries)
+    return joined
 
 
-def _curves(seeds: tuple[int, ...], values: np.ndarray) -> xr.Dataset:
-    """Curves from [loss or accuracy, split, seed, epoch]."""
+def _curves(seeds: Sequence[int], values: np.ndarray) -> xr.Dataset:
+    """Curves from [loss or accuracy, split, network, epoch]."""
     dims = ("split", "seed", "epoch")
     return xr.Dataset(
         {"loss": (dims, values[0]), "accuracy": (dims, values[1])},
@@ -198,29 +508,10 @@ def _curves(seeds: tuple[int, ...], values: np.ndarray) -> xr.Dataset:
     )
 
 
-def _check_finite(losses: np.ndarray, seeds: tuple[int, ...], epoch: int, saved: str) -> None:
-    wrong = np.argwhere(~np.isfinite(losses.T))
-    if len(wrong):
-        step, place = wrong[0]
-        raise NonFiniteError(
-            "a finite training loss",
-            f"{losses[place, step]} for seed {seeds[place]} in epoch {epoch + 1} at step {step + 1}"
-            f" of {losses.shape[1]} ({saved})",
-            "lower learning_rate or clip_norm, and look at the images' range",
-        )
-
-
 def _saved(folder: Path | None) -> str:
     if folder is None:
         return "nothing is saved, as no folder was given"
-    done = saved_epochs(folder)
+    done, steps = saved_steps(folder)
     if done == 0:
         return "no epoch was finished, so nothing is saved"
-    return f"epochs 1 to {done} are saved in {str(folder)!r}, and resume=True goes on from there"
-
-
-def _sentence(networks: Trained) -> str:
-    last = networks.curves.isel(epoch=-1).mean("seed")
-    name = str(last.split.values[-1])
-    loss, accuracy = float(last.loss[-1]), float(last.accuracy[-1])
-    return f"{networks.treatment}: {name} loss {loss:.3f}, {name} accuracy {accuracy:.1%}"
+    return f"{done} of {steps} steps are saved in {str(folder)!r}, and resume=True goes on from there"

@@ -1,16 +1,21 @@
-"""What is done to a network besides the recipe: labels that mean something, labels that do not, nothing."""
+"""What is done to a network besides the recipe: its labels, and changes that stay in place at a site."""
 
 from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from pwact import edits
+from pwact.core.caching import described
+from pwact.core.registry import nearest, resolve
+from pwact.edits.edit import Edit
 from pwact.errors import PwactError
 
 Treatment = Literal["trained", "shuffled_labels", "untrained"]
@@ -18,21 +23,75 @@ Treatment = Literal["trained", "shuffled_labels", "untrained"]
 
 @dataclasses.dataclass(frozen=True)
 class Intervention:
-    """A change at one site that stays in place in training and in every evaluation.
+    """A change of the activation at one site, in place in every step of training.
 
     Args:
         site: a site of the network, e.g. `blocks.1.relu`.
-        fn: (key, activation [batch, row, column, channel]) -> activation of the same shape and dtype. Give
-            the same function object for the same change: programs are kept by it.
+        fn: (key, activation [batch, row, column, channel]) -> activation of the same shape and dtype: one of
+            `pwact.edits`, which say themselves whether they also act in evaluation, or a function, which
+            does. Give the same function object for the same change: programs are kept by it.
+
+    Example:
+        >>> from pwact import edits
+        >>> from pwact.train import Intervention
+        >>> Intervention("blocks.0.relu", edits.max_dropout(rate=0.3)).evaluation
+        False
     """
 
     site: str
     fn: Callable[[Any, Float[Array, "batch row column channel"]], Float[Array, "batch row column channel"]]
 
+    @classmethod
+    def parse(cls, text: str) -> Intervention:
+        """From `SITE=EDIT`, an edit of `pwact.edits`.
+
+        Example:
+            >>> from pwact.train import Intervention
+            >>> Intervention.parse("blocks.0.relu=dropout(rate=0.5)").name
+            'dropout(rate=0.5) at blocks.0.relu'
+        """
+        site, equals, edit = text.partition("=")
+        if not equals:
+            raise PwactError(
+                "SITE=EDIT", repr(text), "write it like blocks.0.relu=max_dropout(rate=0.3)"
+            )
+        return cls(site.strip(), resolve(edit, edits))
+
+    @property
+    def evaluation(self) -> bool:
+        """Whether the change is also in place in evaluation."""
+        return bool(getattr(self.fn, "evaluation", True))
+
     @property
     def name(self) -> str:
-        """The site and the function's name, for provenance."""
+        """The edit and the site, for provenance."""
+        if isinstance(self.fn, Edit):
+            return f"{described(self.fn)} at {self.site}"
         return f"{getattr(self.fn, '__name__', type(self.fn).__name__)} at {self.site}"
+
+
+class Member(NamedTuple):
+    """One network of a training.
+
+    Args:
+        seed: of all its streams that are not held.
+        streams: seeds that single streams (`STREAMS`) are held at.
+        numbers: values of the recipe's `NUMBERS` that are its own.
+    """
+
+    seed: int
+    streams: Mapping[str, int] = {}  # noqa: RUF012
+    numbers: Mapping[str, float] = {}  # noqa: RUF012
+
+
+def check_streams(streams: Mapping[str, int]) -> dict[str, int]:
+    """Held streams: names of `STREAMS`, and seeds that a jax key can hold."""
+    for name in streams:
+        if name not in STREAMS:
+            raise PwactError(f"a stream, one of: {', '.join(STREAMS)}", repr(name), nearest(name, STREAMS))
+    if streams:
+        check_seeds(list(dict.fromkeys(streams.values())))
+    return {name: int(streams[name]) for name in STREAMS if name in streams}
 
 
 def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
@@ -57,16 +116,26 @@ def check_treatment(treatment: str) -> None:
         raise PwactError(f"one of: {', '.join(get_args(Treatment))}", repr(treatment), "pick one of these")
 
 
+STREAMS = ("initialisation", "order", "augmentation", "dropout", "labels")
+"""What a network's seed draws, each from a stream of its own that can be held at another seed."""
+
+
 def stream(key: Any, purpose: str) -> Any:
-    """An independent key for one purpose (`order`, `labels`, `intervention`, ...) of a seed's key."""
-    return jax.random.fold_in(key, zlib.crc32(purpose.encode()))
+    """An independent key for one purpose (`order`, `labels`, `dropout`, ...) of a seed's key."""
+    return key if purpose == "initialisation" else jax.random.fold_in(key, zlib.crc32(purpose.encode()))
+
+
+def stream_keys(members: Sequence[Member], purpose: str) -> Any:
+    """The keys [network] of one stream."""
+    seeds = [member.streams.get(purpose, member.seed) for member in members]
+    return jax.vmap(lambda seed: stream(jax.random.key(seed), purpose))(jnp.array(seeds, jnp.uint32))
 
 
 def labels_for(
-    treatment: Treatment, labels: Int[np.ndarray, " image"], seeds: Sequence[int]
-) -> Int[np.ndarray, "seed image"]:
-    """The labels that each seed is trained on; `shuffled_labels` permutes them anew for each seed."""
+    treatment: Treatment, labels: Int[np.ndarray, " image"], members: Sequence[Member]
+) -> Int[np.ndarray, "network image"]:
+    """The labels that each network is trained on; `shuffled_labels` permutes them anew for each."""
     if treatment != "shuffled_labels":
-        return np.broadcast_to(labels, (len(seeds), len(labels)))
-    keys = (stream(jax.random.key(seed), "labels") for seed in seeds)
-    return np.stack([np.asarray(jax.random.permutation(key, labels)) for key in keys])
+        return np.broadcast_to(labels, (len(members), len(labels)))
+    permuted = [jax.random.permutation(key, labels) for key in stream_keys(members, "labels")]
+    return np.stack([np.asarray(each) for each in permuted])

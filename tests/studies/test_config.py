@@ -67,7 +67,7 @@ def test_networks_differ_in_what_they_are_for_and_in_nothing_else(shape):
     assert small.receptive_fields[-1] == small.first_kernel_size < main.receptive_fields[-1]
     assert by_name[SHUFFLED].split == "train"
     assert [kind.split for name, kind in by_name.items() if name != SHUFFLED] == ["test"] * 5
-    assert by_name[MOVED].intervention.site == config.primary_site
+    assert by_name[MOVED].interventions[0].site == config.primary_site
 
 
 def test_the_small_receptive_field_is_small_and_the_sites_exist():

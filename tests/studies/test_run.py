@@ -235,7 +235,7 @@ def test_networks_can_be_loaded_again(smoke):
     assert len(trained) == 2 and trained.treatment == "trained"
     moved = networks.kinds(SMALL_STUDY, trained.config.image_shape, trained.config.num_classes)[3]
     assert (
-        len(load_checkpoint(smoke[0] / "networks" / "shuffled-points", intervention=moved.intervention)) == 2
+        len(load_checkpoint(smoke[0] / "networks" / "shuffled-points", interventions=moved.interventions)) == 2
     )
 
 

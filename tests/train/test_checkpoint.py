@@ -35,7 +35,7 @@ def test_everything_comes_back(trained, parts, saved):
     assert equal(found, trained)
     assert found.curves.identical(trained.curves)
     np.testing.assert_array_equal(found.labels, trained.labels)
-    for name in ("config", "recipe", "treatment", "seeds", "preprocess", "data", "seconds", "intervention"):
+    for name in ("config", "recipe", "treatment", "seeds", "preprocess", "data", "seconds", "interventions"):
         assert getattr(found, name) == getattr(trained, name)
     np.testing.assert_array_equal(predict(found, parts["test"]), predict(trained, parts["test"]))
 
@@ -167,14 +167,14 @@ def test_an_update_that_is_broken_off_leaves_the_old_checkpoint(trained, saved, 
 
 
 def interrupt_in(monkeypatch, epoch):
-    sound = company.Company.epoch
+    sound = company.Company.steps
 
-    def stopped(self, carries, number):
+    def stopped(self, carries, number, *rest):
         if number == epoch:
             raise KeyboardInterrupt
-        return sound(self, carries, number)
+        return sound(self, carries, number, *rest)
 
-    monkeypatch.setattr(company.Company, "epoch", stopped)
+    monkeypatch.setattr(company.Company, "steps", stopped)
 
 
 @pytest.mark.parametrize("treatment", ["trained", "shuffled_labels"])
@@ -184,9 +184,9 @@ def test_interrupted_and_resumed_gives_the_same_bits(config, parts, recipe, tmp_
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         interrupt_in(patch, 2)
-        with pytest.raises(KeyboardInterrupt, match=r"3 epochs stopped; epochs 1 to 2 are saved in .*run"):
+        with pytest.raises(KeyboardInterrupt, match=r"18 steps stopped; 12 of 18 steps are saved in .*run"):
             train(config, parts["train"], **options, folder=folder)
-    with pytest.raises(PwactError, match="2 of 3 epochs"):
+    with pytest.raises(PwactError, match="12 of 18 steps"):
         load_checkpoint(folder)
     resumed = train(config, parts["train"], **options, folder=folder, resume=True)
     assert equal(resumed, straight)
@@ -239,10 +239,10 @@ def test_an_intervention_must_be_given_again(config, parts, recipe, tmp_path):
 
     halved = Intervention("blocks.0.relu", halve)
     folder = tmp_path / "run"
-    done = train(config, parts["train"], seeds=[3], recipe=recipe, intervention=halved, folder=folder)
-    with pytest.raises(PwactError, match=r"halve at blocks\.0\.relu; found None"):
+    done = train(config, parts["train"], seeds=[3], recipe=recipe, interventions=[halved], folder=folder)
+    with pytest.raises(PwactError, match=r"halve at blocks\.0\.relu; found none"):
         load_checkpoint(folder)
-    assert equal(load_checkpoint(folder, intervention=halved), done)
+    assert equal(load_checkpoint(folder, interventions=[halved]), done)
 
 
 @pytest.mark.slow
@@ -271,5 +271,5 @@ except KeyboardInterrupt as stop:
     said = [line for line in run.communicate(timeout=60)[0].splitlines() if line.startswith("said:")]
     assert run.returncode == 0
     assert "are saved in" in said[0]
-    with pytest.raises(PwactError, match="of 1000000 epochs"):
+    with pytest.raises(PwactError, match="of 6000000 steps"):
         load_checkpoint(folder)

@@ -13,7 +13,9 @@ from pwact.core import backend
 from pwact.data import Preprocess, arrays, bag, subset
 from pwact.errors import NonFiniteError, PwactError
 from pwact.models import ModelConfig, build
-from pwact.train import Intervention, company, evaluate, predict, train
+from pwact.objectives.objective import Objective
+from pwact.train import Intervention, Member, evaluate, predict, train, train_together
+from pwact.train.checkpoint import saved_steps
 from pwact.train.treatment import stream
 
 
@@ -25,7 +27,7 @@ def equal(one, other):
 
 def test_one_epoch_against_a_plain_loop(config, parts, recipe):
     """The same steps written out: lax convolutions, one jitted step, Python loop, optax's own adamw."""
-    recipe = dataclasses.replace(recipe, epochs=1, label_smoothing=0.1)
+    recipe = dataclasses.replace(recipe, epochs=1, objective="cross_entropy(label_smoothing=0.1)")
     data = parts["train"]
     found = train(config, data, seeds=[7], recipe=recipe).at(0)
     images = Preprocess.standardise(data)(data.read(np.arange(len(data))).image)
@@ -81,7 +83,9 @@ def test_the_plan_of_accelerators_trains_the_same_networks(config, parts, recipe
     options = {"seeds": [3, 5], "recipe": dataclasses.replace(recipe, epochs=2), "test": parts["test"]}
     apart = train(config, parts["train"], **options)
     monkeypatch.setattr(
-        backend, "seed_plan", lambda seeds: backend.SeedPlan(seeds, 1, scan=True, convolution="slices")
+        backend,
+        "seed_plan",
+        lambda seeds, devices=1: backend.SeedPlan(seeds, 1, scan=True, convolution="slices"),
     )
     together = train(config, parts["train"], **options)
     # Twelve steps of Adam at 1e-2: rounding of 1e-7 may grow to some 1e-3 where a gradient is near 0.
@@ -138,18 +142,17 @@ def test_untrained_is_what_build_gives(config, parts, recipe):
     assert untrained.curves.sizes["epoch"] == 0
 
 
-def test_a_batch_larger_than_the_data_is_the_whole_data(config, parts, recipe):
+def test_a_batch_larger_than_the_data_is_refused(config, parts, recipe):
     few = subset(parts["train"], range(20))
-    large = train(config, few, seeds=[0], recipe=dataclasses.replace(recipe, batch_size=1000))
-    exact = train(config, few, seeds=[0], recipe=dataclasses.replace(recipe, batch_size=20))
-    assert equal(large.variables, exact.variables)
+    with pytest.raises(PwactError, match="no more images a step than the 20 of .*set batch_size to 20"):
+        train(config, few, seeds=[0], recipe=recipe)
 
 
 def test_an_intervention_that_changes_nothing_is_the_plain_training(config, parts, recipe):
-    one_step = dataclasses.replace(recipe, epochs=1, batch_size=1000)
+    one_step = dataclasses.replace(recipe, epochs=1, batch_size=len(parts["train"]))
     plain = train(config, parts["train"], seeds=[1], recipe=one_step)
     same = Intervention("blocks.0.relu", lambda key, activation: activation)
-    through = train(config, parts["train"], seeds=[1], recipe=one_step, intervention=same)
+    through = train(config, parts["train"], seeds=[1], recipe=one_step, interventions=[same])
     # The probe emits the same operations; XLA may fuse them otherwise. One step, so rounding cannot grow.
     np.testing.assert_allclose(through.curves.loss, plain.curves.loss, rtol=1e-5)
     mean = [found.variables["blocks"][1]["norm"]["mean"][...] for found in (plain, through)]
@@ -158,7 +161,7 @@ def test_an_intervention_that_changes_nothing_is_the_plain_training(config, part
 
 def test_an_intervention_stays_in_place(config, parts, recipe):
     silence = Intervention("blocks.1.relu", lambda key, activation: activation * 0)
-    silent = train(config, parts["train"], seeds=[1, 2], recipe=recipe, intervention=silence)
+    silent = train(config, parts["train"], seeds=[1, 2], recipe=recipe, interventions=[silence])
     logits = predict(silent, parts["test"])
     assert (logits == logits[:, :1]).all(), "with nothing above the site every image gets the same logits"
     assert (logits[0, 0] != logits[1, 0]).any()
@@ -169,18 +172,22 @@ def test_an_intervention_draws_anew_in_each_step_and_the_same_in_each_evaluation
         return activation + jax.random.normal(key, activation.shape)
 
     noisy = train(
-        config, parts["train"], seeds=[1, 2], recipe=recipe, intervention=Intervention("blocks.0.relu", noise)
+        config,
+        parts["train"],
+        seeds=[1, 2],
+        recipe=recipe,
+        interventions=[Intervention("blocks.0.relu", noise)],
     )
     first = predict(noisy, parts["test"])
     np.testing.assert_array_equal(first, predict(noisy, parts["test"]))
-    plain = predict(dataclasses.replace(noisy, intervention=None), parts["test"])
+    plain = predict(dataclasses.replace(noisy, interventions=()), parts["test"])
     assert (first != plain).any((1, 2)).all()
 
 
 def test_an_intervention_at_an_unknown_site_lists_the_nearest(config, parts, recipe):
     nowhere = Intervention("blocks.1.rely", lambda key, activation: activation)
     with pytest.raises(PwactError, match=r"blocks\.1\.relu"):
-        train(config, parts["train"], seeds=[1], recipe=recipe, intervention=nowhere)
+        train(config, parts["train"], seeds=[1], recipe=recipe, interventions=[nowhere])
 
 
 def test_progress_is_told_after_every_epoch(config, parts, recipe):
@@ -193,7 +200,7 @@ def test_progress_is_told_after_every_epoch(config, parts, recipe):
         test=parts["test"],
         progress=lambda *what: told.append(what),
     )
-    assert [what[:2] for what in told] == [(1, 3), (2, 3), (3, 3)]
+    assert [what[:2] for what in told] == [(6, 18), (12, 18), (18, 18)]
     assert "test accuracy" in told[0][2]
 
 
@@ -205,22 +212,38 @@ def test_a_loss_that_is_not_finite_names_seed_epoch_and_step(config, recipe):
         train(plain, wild, seeds=[6, 7], recipe=recipe, preprocess=Preprocess())
 
 
-def test_the_first_bad_step_of_any_seed_is_named(config, parts, recipe, tmp_path, monkeypatch):
-    sound = company.Company.epoch
+def explosive(at):
+    """Cross-entropy that is infinite from one step on."""
 
-    def poisoned(self, carries, number):
-        carries, losses, correct = sound(self, carries, number)
-        if number == 1:
-            losses[0, 5] = np.nan
-            losses[1, 2] = np.inf
-        return carries, losses, correct
+    def loss(outputs, label, valid, step):
+        surprise = optax.softmax_cross_entropy_with_integer_labels(outputs, label).mean()
+        return jnp.where(step < at, surprise, jnp.inf)
 
-    monkeypatch.setattr(company.Company, "epoch", poisoned)
+    return Objective(loss)
+
+
+def test_the_first_bad_step_is_named_and_what_was_saved_is_kept(config, parts, recipe, tmp_path):
     folder = tmp_path / "run"
+    broken = dataclasses.replace(recipe, objective=explosive(8))
     with pytest.raises(
-        NonFiniteError, match=r"inf for seed 5 in epoch 2 at step 3 of 6 .*epochs 1 to 1 are saved"
+        NonFiniteError, match=r"for seed 3 in epoch 2 at step 3 of 6 .*6 of 18 steps are saved"
     ):
-        train(config, parts["train"], seeds=[3, 5], recipe=recipe, folder=folder)
+        train(config, parts["train"], seeds=[3, 5], recipe=broken, folder=folder)
+    assert saved_steps(folder) == (6, 18)
+
+
+def test_a_network_that_diverges_is_left_as_it_was_and_the_others_go_on(config, parts, recipe, trained):
+    """Its own learning rate makes one of three overflow; the others have the bits of a training without it."""
+    members = [Member(3), Member(5, numbers={"learning_rate": 1e37}), Member(8)]
+    sgd = dataclasses.replace(recipe, optimizer="sgd", clip_norm=1e30)
+    alone = train(config, parts["train"], seeds=[3, 8], recipe=sgd)
+    options = {"members": members, "recipe": sgd}
+    with pytest.raises(NonFiniteError, match="for seed 5 in epoch 1"):
+        train_together(config, parts["train"], **options)
+    found = train_together(config, parts["train"], **options, keep_diverged=True)
+    assert found.diverged[0] is None and 1 <= found.diverged[1] <= 6 and found.diverged[2] is None
+    assert equal(found.take([0, 2]).variables, alone.variables)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found.at(1))), "the last good state"
 
 
 @pytest.mark.parametrize(
