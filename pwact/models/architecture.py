@@ -1,4 +1,4 @@
-"""What a network is before it is built: any frozen dataclass that knows its images, its classes and `build`."""
+"""What a network is before it is built: a frozen dataclass that knows its images, its classes and `build`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from pwact.errors import PwactError
 from pwact.models.checks import check_ends
 from pwact.nn.conv import Form
 
+ENDS = ("image_shape", "num_classes")
+"""What every architecture and every factory of one takes first."""
+
 
 @runtime_checkable
 class Architecture(Protocol):
@@ -37,6 +40,8 @@ class Architecture(Protocol):
 
     @property
     def num_classes(self) -> int: ...
+
+    def __hash__(self) -> int: ...
 
     def build(self, rngs: nnx.Rngs, *, form: Form = "lax") -> nnx.Module:
         """A network with freshly drawn variables: images [batch, row, column, channel] to [batch, class].
@@ -192,25 +197,28 @@ def from_text(text: str, image_shape: tuple[int, int, int], num_classes: int) ->
         >>> from_text("cifar_resnet(depth=20)", (32, 32, 3), 10).blocks
         (3, 3, 3)
     """
-    import pwact.models.zoo as zoo
-
-    factories = {name: getattr(zoo, name) for name in zoo.FACTORIES} | _kinds()
     ready = {
-        name: functools.partial(factory, image_shape, num_classes) for name, factory in factories.items()
+        name: functools.partial(entry, image_shape, num_classes)
+        for name, entry in _names().items()
+        if tuple(inspect.signature(entry).parameters)[:2] == ENDS
     }
     return resolve(text, ready)
 
 
 def _kinds() -> dict[str, Any]:
     """The architectures that `pwact.models` names, by their class's name."""
+    return {
+        name: entry
+        for name, entry in _names().items()
+        if dataclasses.is_dataclass(entry) and hasattr(entry, "build")
+    }
+
+
+def _names() -> dict[str, Any]:
+    """What `pwact.models` names. It is the registry, and imports this file."""
     import pwact.models as home
 
-    every = {name: getattr(home, name) for name in home.__all__}
-    return {
-        name: kind
-        for name, kind in every.items()
-        if inspect.isclass(kind) and dataclasses.is_dataclass(kind) and hasattr(kind, "build")
-    }
+    return {name: getattr(home, name) for name in home.__all__}
 
 
 def _tuples(value: Any) -> Any:

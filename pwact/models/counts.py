@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.extend.core import Jaxpr, JaxprEqn
+from jax.extend.core import Jaxpr
 
 from pwact.core.probe.nnx_model import nnx_function
 from pwact.core.probe.normal_form import bodies
@@ -96,7 +96,7 @@ def _of_program(jaxpr: Jaxpr, outer: tuple[Any, ...]) -> Counter[Path]:
     return counts
 
 
-def _products(equation: JaxprEqn) -> int:
+def _products(equation: Any) -> int:
     """Multiply-accumulates of one equation."""
     name, params = equation.primitive.name, equation.params
     result = math.prod(equation.outvars[0].aval.shape) if equation.outvars else 0

@@ -1,16 +1,8 @@
-"""Architectures with a name: each takes the images and the classes first, and keywords after."""
+"""Plain CNNs with a name."""
 
 from __future__ import annotations
 
 from pwact.models.config import ModelConfig
-from pwact.models.mobilenet import mobilenet
-from pwact.models.resnet import cifar_resnet, resnet
-from pwact.models.vgg import vgg
-
-FACTORIES = ("cifar_resnet", "mobilenet", "quick", "resnet", "small_receptive_field", "vgg")
-"""What a text may name, beside the architectures' own classes (`pwact.models.from_text`)."""
-
-__all__ = [*FACTORIES]
 
 
 def quick(image_shape: tuple[int, int, int], num_classes: int) -> ModelConfig:
