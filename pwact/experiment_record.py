@@ -61,8 +61,8 @@ class Rule:
 
     figure: str
     sign: Sign
-    threshold: float
-    upper: float = math.nan
+    threshold: float | int
+    upper: float | int = math.nan
     over: Literal["mean", "every seed"] = "mean"
     source: str = ""
 

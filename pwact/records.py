@@ -149,6 +149,9 @@ class StudyRecord:
     schema: int = SCHEMA
 
 
+NUMBER = (float, float | int)
+"""How a field that holds a number, or NaN where it is undefined, may be declared."""
+
 Record = TypeVar("Record")
 
 
@@ -318,7 +321,7 @@ def _encode(value: Any, kind: Any, where: str) -> Any:
     if typing.get_origin(kind) is list and isinstance(value, list | tuple):
         (item,) = typing.get_args(kind)
         return [_encode(each, item, f"{where}[{i}]") for i, each in enumerate(value)]
-    value = _plain(value, where, undefined=kind is float)
+    value = _plain(value, where, undefined=kind in NUMBER)
     _check(value, kind, where, "the record")
     return value
 
@@ -356,7 +359,7 @@ def _decode(value: Any, kind: Any, where: str, source: str) -> Any:
         (item,) = typing.get_args(kind)
         return [_decode(each, item, f"{where}[{i}]", source) for i, each in enumerate(value)]
     _check(value, kind, where, source)
-    if kind is float:
+    if kind in NUMBER:
         return math.nan if value is None else float(value)
     return value
 
@@ -365,7 +368,7 @@ def _check(value: Any, kind: Any, where: str, source: str) -> None:
     origin = typing.get_origin(kind)
     if origin is Literal:
         good = isinstance(value, str) and value in typing.get_args(kind)
-    elif kind is float:
+    elif kind in NUMBER:
         good = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
         good = good and (value is None or math.isfinite(value))
     elif kind is int:
@@ -378,6 +381,6 @@ def _check(value: Any, kind: Any, where: str, source: str) -> None:
 
 
 def _type_name(kind: Any) -> str:
-    if kind is float:
+    if kind in NUMBER:
         return "a number"
     return str(kind) if isinstance(kind, types.GenericAlias) else getattr(kind, "__name__", str(kind))

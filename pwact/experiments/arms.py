@@ -152,7 +152,7 @@ def configuration(arm: Arm, seeds: Sequence[int]) -> dict[str, Any]:
         "interventions": [f"{described(each.fn)} at {each.site}" for each in arm.interventions],
         "options": {name: described(value) for name, value in arm.options.items()},
         "seeds": list(seeds),
-        "own code": _source(type(arm.config)),
+        "own code": _sources(arm.config),
     }
 
 
@@ -163,12 +163,16 @@ def _digest(words: Mapping[str, Any]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _source(kind: type) -> str:
-    """A hash of the file that a class comes from; of pwact's own rooms `library_hash` speaks."""
-    room = kind.__module__.split(".")
-    if room[0] == "pwact" and room[1] not in APART:
-        return "none"
-    return hashlib.sha256(Path(inspect.getfile(kind)).read_bytes()).hexdigest()[:12]
+def _sources(config: Any) -> list[str]:
+    """Hashes of the files of an architecture of one's own; `library_hash` speaks of the others."""
+    own = [type(config), *(value for value in vars(config).values() if hasattr(value, "__module__"))]
+    files = {inspect.getfile(each) for each in own if _apart(each.__module__)}
+    return [hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12] for file in sorted(files)]
+
+
+def _apart(module: str) -> bool:
+    room = module.split(".")
+    return room[0] != "pwact" or room[1] in APART
 
 
 @functools.cache

@@ -80,7 +80,7 @@ def base_config(**changes: Any) -> ModelConfig:
 
 
 def base_recipe(**changes: Any) -> Recipe:
-    """SGD with momentum .9, warm-up over a tenth of the steps, then half a cosine; gradients clipped to norm 5.
+    """SGD with momentum .9, warm-up over a tenth of the steps, then half a cosine; gradients cut to norm 5.
 
     25 epochs of batches of 50 at a learning rate of .1, without weight decay.
 
