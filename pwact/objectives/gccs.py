@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import jax
@@ -96,23 +97,23 @@ def gccs(
         member = jax.nn.one_hot(label, classes, dtype=outputs.dtype) * valid[:, None]
         count = member.sum(0)
         counts = count >= needed
-        share = member / jnp.maximum(count, 1)
+        share = member / jnp.maximum(count, 1)[None]
         outputs = jnp.where(valid[:, None], outputs, 0)
-        centre = share.T @ outputs
-        off = outputs - member @ centre
+        centre = _product(share.T, outputs)
+        off = outputs - _product(member, centre)
         square = off * off
         # Classes that do not count are given the target's moments, where everything is finite.
-        variance = jnp.where(counts[:, None], share.T @ square, 1 / precision)
-        fourth = jnp.where(counts[:, None], share.T @ (square * square), 3 / precision**2)
+        variance = jnp.where(counts[:, None], _product(share.T, square), 1 / precision)
+        fourth = jnp.where(counts[:, None], _product(share.T, square * square), 3 / precision**2)
         if covariance == "full":
-            spread = jnp.einsum("nk,ni,nj->kij", share, off, off)
+            spread = jnp.einsum("nk,ni,nj->kij", share, off, off, precision="highest")
             unit = jnp.eye(classes, dtype=outputs.dtype)[None]
             spread = jnp.where(counts[:, None, None], spread, unit / precision) + epsilon * unit
             root = jnp.linalg.cholesky(spread)
             logarithm = 2 * jnp.log(jnp.diagonal(root, axis1=1, axis2=2)).sum(1)
         else:
             logarithm = jnp.log(variance + epsilon).sum(1)
-        logarithm += classes * jnp.log(precision)
+        logarithm += classes * math.log(precision)
         error = ((centre - mean * jnp.eye(classes, dtype=outputs.dtype)) ** 2).sum(1)
         divergence = 0.5 * (precision * (variance.sum(1) + error) - classes - logarithm)
         tails = ((fourth / (variance + epsilon) ** 2 - 3) ** 2).mean(1)
@@ -121,6 +122,11 @@ def gccs(
         return each.sum() / jnp.maximum(counts.sum(), 1)
 
     return Objective(loss)
+
+
+def _product(left: Array, right: Array) -> Array:
+    """In float32, also where a device would round outputs, which lie far from 0, to fewer bits."""
+    return jnp.matmul(left, right, precision="highest")
 
 
 def _positive(name: str, value: float) -> float:

@@ -45,6 +45,7 @@ def l1(weight: float) -> Penalty:
 
     def value(params: Any, step: Int[Array, ""]) -> Float[Array, ""]:
         kernels = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
-        return weight * sum((jnp.sum(jnp.abs(kernel)) for kernel in kernels), jnp.zeros(()))
+        # The gradient of jnp.abs at 0 is 1.
+        return weight * sum((jnp.sum(kernel * jnp.sign(kernel)) for kernel in kernels), jnp.zeros(()))
 
     return Penalty(value)
