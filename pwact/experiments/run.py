@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import inspect
 import io
 import os
 import time
@@ -12,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pwact.core.caching import described
 from pwact.core.provenance import machine
 from pwact.errors import PwactError
 from pwact.experiment_record import RECORD, ExperimentRecord
@@ -116,13 +116,16 @@ def begins_with(experiment: Experiment, scale: str = "small", seeds: int | None 
 
 
 def _provenance(experiment: Experiment, wanted: dict[str, Any], seconds: float) -> dict[str, Any]:
-    source = inspect.getsourcefile(experiment.run)
+    code = getattr(experiment.run, "__code__", None)
+    source = Path(code.co_filename) if code else Path()
     return {
         **machine(),
         "seconds": round(seconds, 1),
         "command": f"pwact experiment {experiment.number} --scale {wanted['scale']} "
         f"--seeds {len(wanted['seeds'])}",
-        "experiment_sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else "unknown",
+        "experiment_sha256": hashlib.sha256(source.read_bytes()).hexdigest()
+        if source.is_file()
+        else f"not in a file: {described(experiment.run)}",
         "library_sha256": library_hash(),
     }
 

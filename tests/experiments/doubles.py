@@ -12,7 +12,7 @@ GAIN = "accuracy, method - plain"
 
 
 def outcome(setting: Any, method: float = 0.9, plain: float = 0.85) -> Outcome:
-    """Every seed a little better than the one before, and the method better than plain by the same on each."""
+    """Every seed a little better than the one before, and the method better than plain on each."""
     steps = [0.001 * place for place in range(len(setting.seeds))]
     with_it, without = [method + step for step in steps], [plain + 2 * step for step in steps]
     return Outcome(

@@ -180,14 +180,17 @@ def test_killed_anywhere_it_ends_with_the_same_figures(tmp_path):
             env=environment,
         )
 
-    assert start(tmp_path / "whole").wait() == 0
+    with start(tmp_path / "whole") as process:
+        process.communicate()
+    assert process.returncode == 0
     for said in (1, 3, 5):
-        process = start(tmp_path / "killed")
-        for _ in range(said):
-            process.stdout.readline()
-        time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert start(tmp_path / "killed").wait() == 0
+        with start(tmp_path / "killed") as process:
+            for _ in range(said):
+                process.stdout.readline()
+            time.sleep(0.05)
+            process.send_signal(signal.SIGKILL)
+    with start(tmp_path / "killed") as process:
+        process.communicate()
+    assert process.returncode == 0
     tables = [(tmp_path / name / "tables" / "figures.csv").read_text() for name in ("whole", "killed")]
     assert tables[0] == tables[1] and "slow" in tables[0]

@@ -175,7 +175,7 @@ def test_a_foreign_record_is_refused(done):
         ({"schema": 0}, "schema 0"),
         ({"figures": [{"name": "a"}]}, r"experiment.figures\[0\]"),
         ({"number": "16"}, "'16'"),
-        ({"claims": fields["claims"][:1] + [fields["claims"][1] | {"answer": "proved"}]}, "proved"),
+        ({"claims": [*fields["claims"][:1], fields["claims"][1] | {"answer": "proved"}]}, "proved"),
     ]:
         (done / RECORD).write_text(json.dumps(fields | change))
         with pytest.raises(PwactError, match=words):
@@ -186,7 +186,7 @@ def test_a_foreign_record_is_refused(done):
 
 def test_an_infinite_note_in_the_configuration_is_refused(done):
     record = replace(read_experiment(done), provenance={"seconds": math.inf})
-    with pytest.raises(PwactError, match="experiment.provenance.seconds"):
+    with pytest.raises(PwactError, match=r"experiment\.provenance\.seconds"):
         to_json(record)
 
 
