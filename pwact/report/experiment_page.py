@@ -57,7 +57,8 @@ def render_experiment(record: ExperimentRecord) -> str:
         A whole page.
     """
     figures = {figure.name: figure for figure in record.figures}
-    lines = dict.fromkeys(line.name for curve in record.curves for line in curve.lines)
+    drawn = [_series(each) for each in record.curves]
+    lines = dict.fromkeys(name for each in drawn for name in each.networks)
     hues = {name: f"n{i % HUES}" for i, name in enumerate(lines)}
     return sheet.render(
         "experiment.html",
@@ -66,7 +67,11 @@ def render_experiment(record: ExperimentRecord) -> str:
         record=record,
         badges=BADGES,
         criteria=[track(each, figures[each.rule.figure]) for each in record.criteria],
-        curves=[plots.lines(_series(each), each.x_title, hues.__getitem__) for each in record.curves],
+        curves=[
+            plots.lines(series, each.x_title, hues.__getitem__)
+            for each, series in zip(record.curves, drawn, strict=True)
+            if series.networks
+        ],
         hues=hues,
         frame={"width": plots.WIDTH, "height": plots.HEIGHT, "left": plots.LEFT, "right": plots.RIGHT}
         | {"top": plots.TOP, "bottom": plots.BOTTOM},
@@ -91,7 +96,7 @@ def track(judged: Judged, figure: Figure) -> plots.Rows:
     hue = "met" if judged.met else "unmet"
     if figure.kind != "number":
         marks += [
-            plots.Mark("seed", scale.percent(value), y=round(15 + 70 * ((0.5 + i * 0.618) % 1), 1), hue=hue)
+            plots.Mark("seed", scale.percent(value), y=round(12 + 76 * ((0.1 + i * 0.618) % 1), 1), hue=hue)
             for i, value in enumerate(figure.values)
             if math.isfinite(value)
         ]

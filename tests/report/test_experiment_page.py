@@ -84,7 +84,7 @@ def page(**changes) -> Tree:
 
 def test_missed_criteria_and_claims_that_do_not_hold_are_said_first():
     text = page().text
-    first = text.partition("What must be met, fixed")[0]
+    first = text.partition("What must be met: fixed")[0]
     for words in (
         "1 of 2 criteria met",
         "It gains. This holds here.",
@@ -103,6 +103,11 @@ def test_every_figure_with_its_values_and_its_rule():
     assert "0.020 [0.010, 0.030] 0.010, 0.020, 0.030 not met ≥ 0.1 in every seed" in text
     assert "≥ 0.9 in the mean; a pilot" in text
     assert "paired by seed" in text and "undefined undefined" in text
+
+
+def test_lines_without_a_value_are_not_drawn():
+    text = page().text
+    assert "one seed" in text and "never defined" not in text
 
 
 def test_fewer_seeds_than_specified_are_said():
