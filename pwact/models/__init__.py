@@ -4,6 +4,7 @@ from pwact.models.architecture import Architecture, from_dict, from_text, own, t
 from pwact.models.cnn import build
 from pwact.models.config import ModelConfig
 from pwact.models.counts import multiplications, parameters
+from pwact.models.foreign import load_torchvision
 from pwact.models.hmax import HMAX
 from pwact.models.mobilenet import MobileNet, mobilenet
 from pwact.models.resnet import ResNet, cifar_resnet, resnet
@@ -24,6 +25,7 @@ __all__ = [
     "cifar_resnet",
     "from_dict",
     "from_text",
+    "load_torchvision",
     "mobilenet",
     "multiplications",
     "own",
