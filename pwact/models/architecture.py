@@ -73,8 +73,8 @@ def own(
 ) -> Own:
     """Your own Flax NNX network as an architecture, to be trained like the zoo's.
 
-    A checkpoint cannot hold Python code: it stores the name and a hash of the code, and loading it takes the
-    same architecture as `config=`.
+    A checkpoint cannot hold Python code: it stores the name, and loading it takes the same architecture as
+    `config=`.
 
     Args:
         build: the module's class, or a function, called as `build(rngs=rngs)`. The module takes images
@@ -101,10 +101,11 @@ def own(
         (4, 2)
     """
     image_shape = check_ends(image_shape, num_classes)
-    if "rngs" not in inspect.signature(build).parameters:
+    signature = inspect.signature(build.__init__ if inspect.isclass(build) else build)
+    if "rngs" not in signature.parameters:
         raise PwactError(
             "a function, or an NNX module's class, that takes `rngs`",
-            f"{described(build)}{inspect.signature(build)}",
+            f"{described(build)} with {signature}",
             "wrap it: own(lambda rngs: MyNetwork(..., rngs=rngs), ...)",
         )
     architecture = Own(image_shape, num_classes, name, build)

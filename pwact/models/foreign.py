@@ -52,7 +52,7 @@ class Tensor(NamedTuple):
 
 def load_torchvision(
     architecture: Architecture, source: str | os.PathLike[str] | Mapping[str, Any]
-) -> nnx.State:
+) -> Any:
     """A ResNet's or VGG's variables from weights in torchvision's names and layout.
 
     Convolutions go from [out, in, row, column] to [row, column, in, out], linear layers from [out, in] to
