@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,6 +110,15 @@ class Setting:
         progress("trained", end)
         return networks
 
+    def drop_others(self) -> None:
+        """Take away networks in the folder that no arm of this run is: those of other code or settings."""
+        if self.folder is None or not (self.folder / NETWORKS).is_dir():
+            return
+        mine = {_place(arm.name, arm.configuration) for arm in self.trained}
+        for path in (self.folder / NETWORKS).iterdir():
+            if path.name not in mine:
+                shutil.rmtree(path, ignore_errors=True)
+
     def _cut(self, arm: Arm) -> Arm:
         if self.epochs is None or arm.recipe.epochs <= self.epochs:
             return arm
@@ -118,7 +128,7 @@ class Setting:
         words = configuration(arm, self.seeds)
         place = None
         if self.folder is not None:
-            place = self.folder / NETWORKS / f"{slug(arm.name)}-{_digest(words)}"
+            place = self.folder / NETWORKS / _place(arm.name, words)
             place.parent.mkdir(parents=True, exist_ok=True)
         networks = train(
             arm.config,
@@ -154,6 +164,10 @@ def configuration(arm: Arm, seeds: Sequence[int]) -> dict[str, Any]:
         "seeds": list(seeds),
         "own code": _sources(arm.config),
     }
+
+
+def _place(name: str, words: Mapping[str, Any]) -> str:
+    return f"{slug(name)}-{_digest(words)}"
 
 
 def _digest(words: Mapping[str, Any]) -> str:

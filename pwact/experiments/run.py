@@ -63,6 +63,7 @@ def run_experiment(
             setting = Setting(scale, tuple(wanted["seeds"]), place)  # type: ignore[arg-type]
             say("begins", 0.0)
             outcome = experiment.run(setting, say)
+            setting.drop_others()
             figures = figures_of(experiment, outcome, len(setting.seeds))
             record = ExperimentRecord(
                 experiment.number,

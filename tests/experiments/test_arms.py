@@ -113,6 +113,15 @@ def test_networks_of_other_code_are_not_taken_for_ones_of_this(monkeypatch):
     assert arms._digest(words) != before
 
 
+def test_networks_of_other_settings_are_dropped_at_the_end(tmp_path):
+    untrained = {"treatment": "untrained"}
+    Setting("small", (9800,), tmp_path).train([tiny("old")._replace(options=untrained)], silent)
+    setting = Setting("small", (9800,), tmp_path)
+    setting.train([tiny("new")._replace(options=untrained)], silent)
+    setting.drop_others()
+    assert [path.name[:4] for path in (tmp_path / arms.NETWORKS).iterdir()] == ["new-"]
+
+
 def test_an_architecture_of_ones_own_is_told_by_its_file():
     assert arms._sources(TINY) == []
 
