@@ -1,7 +1,7 @@
 """Experiments: what papers claim, measured. One specification is one file of this folder, `eNN_name.py`."""
 
 from pwact.experiment_record import Part, Rule
-from pwact.experiments.arms import Arm, Setting
+from pwact.experiments.arms import Setting
 from pwact.experiments.experiment import (
     Claim,
     Experiment,
@@ -12,6 +12,7 @@ from pwact.experiments.experiment import (
     per_seed,
     table,
 )
+from pwact.experiments.identity import Arm
 from pwact.experiments.registry import everything, find, last_results
 from pwact.experiments.run import begins_with, run_experiment
 from pwact.experiments.setting import UNIT, base_config, base_recipe, digits_arm, digits_parts

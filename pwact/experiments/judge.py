@@ -77,9 +77,11 @@ def answered(claim: Claim, figures: Mapping[str, Figure]) -> AnsweredClaim:
     """What the figures say to a claim: by whole intervals, so that a chance result decides nothing."""
     evidence = [judged(rule, figures) for rule in claim.evidence]
     answers = [_answer(rule, figures[rule.figure]) for rule in claim.evidence]
-    answer: Answer = "not testable here"
-    if answers:
-        answer = next((each for each in ("does not hold", "undecided") if each in answers), "holds")  # type: ignore[assignment]
+    answer: Answer = "holds" if answers else "not testable here"
+    if "does not hold" in answers:
+        answer = "does not hold"
+    elif "undecided" in answers:
+        answer = "undecided"
     return AnsweredClaim(claim.text, claim.status, answer, evidence, claim.because)
 
 

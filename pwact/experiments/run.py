@@ -15,9 +15,10 @@ from pwact.core.caching import described
 from pwact.core.provenance import machine
 from pwact.errors import PwactError
 from pwact.experiment_record import RECORD, ExperimentRecord
-from pwact.experiments.arms import Setting, library_hash, slug
+from pwact.experiments.arms import Setting
 from pwact.experiments.experiment import Experiment
 from pwact.experiments.folder import PAGE, TABLES, run_folder
+from pwact.experiments.identity import library_hash, slug
 from pwact.experiments.judge import answered, figures_of, judged
 from pwact.records import write_record, write_text
 

@@ -9,7 +9,7 @@ from pwact.data import digits, split
 from pwact.data.preprocess import Preprocess
 from pwact.data.split import Subset
 from pwact.errors import PwactError
-from pwact.experiments.arms import Arm
+from pwact.experiments.identity import Arm
 from pwact.models.config import ModelConfig
 from pwact.train.recipe import Recipe
 

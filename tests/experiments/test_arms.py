@@ -8,13 +8,25 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
 
 from pwact.errors import PwactError
-from pwact.experiments import Setting, arms, base_config, base_recipe, digits_arm, digits_parts, registry
+from pwact.experiments import (
+    Setting,
+    arms,
+    base_config,
+    base_recipe,
+    digits_arm,
+    digits_parts,
+    identity,
+    registry,
+)
 from pwact.models import ModelConfig, parameters
+from pwact.objectives import Objective
+from pwact.train import Intervention
 
 SEEDS = (9800, 9801)
 TINY = ModelConfig((8, 8, 1), 10, widths=(4,), strides=(2,), first_kernel_size=3, norm="none")
@@ -100,17 +112,17 @@ def test_what_is_trained_is_read_again(kept, monkeypatch):
 )
 def test_another_configuration_is_another_arm(other):
     arm = tiny("plain")
-    one, two = (arms.configuration(each, SEEDS) for each in (arm, arm._replace(**other)))
-    assert arms._digest(one) != arms._digest(two)
-    assert arms._digest(one) == arms._digest(arms.configuration(tiny("another name"), SEEDS))
-    assert arms._digest(one) != arms._digest(arms.configuration(arm, (9800,)))
+    one, two = (identity.configuration(each, SEEDS) for each in (arm, arm._replace(**other)))
+    assert identity.digest(one) != identity.digest(two)
+    assert identity.digest(one) == identity.digest(identity.configuration(tiny("another name"), SEEDS))
+    assert identity.digest(one) != identity.digest(identity.configuration(arm, (9800,)))
 
 
 def test_networks_of_other_code_are_not_taken_for_ones_of_this(monkeypatch):
-    words = arms.configuration(tiny("plain"), SEEDS)
-    before = arms._digest(words)
-    monkeypatch.setattr(arms, "library_hash", lambda: "0" * 64)
-    assert arms._digest(words) != before
+    words = identity.configuration(tiny("plain"), SEEDS)
+    before = identity.digest(words)
+    monkeypatch.setattr(identity, "library_hash", lambda: "0" * 64)
+    assert identity.digest(words) != before
 
 
 def test_networks_of_other_settings_are_dropped_at_the_end(tmp_path):
@@ -122,14 +134,32 @@ def test_networks_of_other_settings_are_dropped_at_the_end(tmp_path):
     assert [path.name[:4] for path in (tmp_path / arms.NETWORKS).iterdir()] == ["new-"]
 
 
-def test_an_architecture_of_ones_own_is_told_by_its_file():
-    assert arms._sources(TINY) == []
+def test_code_of_ones_own_is_told_by_its_file():
+    plain = identity.configuration(tiny("plain"), SEEDS)
+    assert plain["own code"] == []
 
     @dataclasses.dataclass(frozen=True)
     class Mine:
         image_shape: tuple[int, int, int] = (8, 8, 1)
 
-    assert len(arms._sources(Mine())) == 1
+    def loss(outputs, label, valid, step):
+        return outputs.sum()
+
+    class Changed:
+        def __call__(self, key, activation):
+            return activation
+
+    ways = [
+        (Mine(),),
+        (TINY, base_recipe(objective=Objective(loss))),
+        (TINY, base_recipe(), (Intervention("blocks.0.relu", Changed()),)),
+    ]
+    found = [identity.sources(*way) for way in ways]
+    assert len(found[0]) == 1 and found[0] == found[1] == found[2]
+    typed_in = types.FunctionType(
+        (lambda x: x + 1).__code__.replace(co_filename="<stdin>"), {"__name__": "m"}
+    )
+    assert len(identity.sources(typed_in)) == 1 and identity.sources(typed_in) != found[0]
 
 
 def test_epochs_are_cut_for_tests_only(tmp_path):
@@ -155,7 +185,7 @@ def test_progress_rises_from_start_to_end(tmp_path):
     )
     shares = [done for _, done in said]
     assert shares == sorted(shares) and shares[0] == 0.2 and shares[-1] == pytest.approx(0.6)
-    assert said[0][0].startswith("plain: ") and any(stage.startswith("slow: ") for stage, _ in said)
+    assert said[0][0] == "plain (1 of 2)" and "slow (2 of 2)" in dict(said)
 
 
 KILLED = """
