@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "nn": {"errors", "types", "core"},
     "models": {"errors", "types", "core", "nn"},
     **{door: {"errors", "types", "core", "stats"} for door in DOORS},
-    "train": {"errors", "types", "_version", "core", "data", "nn", "models"} | DOORS,
+    "train": {"errors", "types", "records", "_version", "core", "data", "nn", "models"} | DOORS,
     "studies": GROUND | METHODS,
     "experiments": GROUND | METHODS | {"studies"},
     "report": {"errors", "records", "experiment_record", "_version"},
