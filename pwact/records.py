@@ -14,7 +14,7 @@ import tempfile
 import types
 import typing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pwact.errors import PwactError
 
@@ -149,14 +149,20 @@ class StudyRecord:
     schema: int = SCHEMA
 
 
-def to_json(record: StudyRecord) -> str:
+NUMBER = (float, float | int)
+"""How a field that holds a number, or NaN where it is undefined, may be declared."""
+
+Record = TypeVar("Record")
+
+
+def to_json(record: Any) -> str:
     """The record as strict JSON: no NaN, no Infinity, stable order.
 
     A measured number that is undefined (NaN) is written as `null` and read back as NaN; an infinity,
     and a NaN inside the free dictionaries, is refused.
 
     Args:
-        record: the study.
+        record: a `StudyRecord`, or another dataclass with a `schema` whose name ends in `Record`.
 
     Returns:
         JSON text that ends with a newline.
@@ -169,47 +175,52 @@ def to_json(record: StudyRecord) -> str:
         >>> from_json(to_json(record)) == record
         True
     """
-    return json.dumps(_encode(record, StudyRecord, "study"), indent=1, allow_nan=False) + "\n"
+    kind = type(record)
+    return json.dumps(_encode(record, kind, _word(kind)), indent=1, allow_nan=False) + "\n"
 
 
-def from_json(text: str, source: str = "the text") -> StudyRecord:
+def from_json(text: str, source: str = "the text", kind: type[Record] = StudyRecord) -> Record:  # type: ignore[assignment]
     """The record that `to_json` wrote.
 
     Args:
-        text: JSON of one study.
+        text: JSON of one record.
         source: what to call the text in an error, e.g. its path.
+        kind: the class of the record.
 
     Returns:
-        The study, every field checked against its declared type.
+        The record, every field checked against its declared type.
 
     Raises:
-        PwactError: not JSON, not a study, another schema, or a field that is missing, unknown or
-            of the wrong type.
+        PwactError: not JSON, not a record of that kind, another schema, or a field that is missing, unknown
+            or of the wrong type.
     """
+    word, schema = _word(kind), kind.schema  # type: ignore[attr-defined]
     try:
         data = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise PwactError(
-            f"a study as strict JSON in {source}", str(error), "run the study again; the file is damaged"
+            f"{_a(word)} as strict JSON in {source}", str(error), f"run the {word} again; the file is damaged"
         ) from error
     if not isinstance(data, dict) or "schema" not in data:
         raise PwactError(
-            f"a study in {source}", "JSON without a schema number", "give the folder that a study wrote"
+            f"{_a(word)} in {source}",
+            "JSON without a schema number",
+            f"give the folder that {_a(word)} wrote",
         )
-    if data["schema"] != SCHEMA:
+    if data["schema"] != schema:
         raise PwactError(
-            f"a study of schema {SCHEMA} in {source}",
+            f"{_a(word)} of schema {schema} in {source}",
             f"schema {data['schema']!r}",
-            "read it with the pwact that wrote it, or run the study again",
+            f"read it with the pwact that wrote it, or run the {word} again",
         )
-    return _decode(data, StudyRecord, "study", source)
+    return _decode(data, kind, word, source)
 
 
-def write_record(record: StudyRecord, path: str | os.PathLike[str]) -> Path:
-    """Write a study to `path` in one step: the file is the old one or the new one, never a half.
+def write_record(record: Any, path: str | os.PathLike[str]) -> Path:
+    """Write a record to `path` in one step: the file is the old one or the new one, never a half.
 
     Args:
-        record: the study.
+        record: as `to_json` takes it.
         path: the file, `study.json` in a run folder; its folder must exist.
 
     Returns:
@@ -221,24 +232,26 @@ def write_record(record: StudyRecord, path: str | os.PathLike[str]) -> Path:
     return write_text(to_json(record), path)
 
 
-def read_record(path: str | os.PathLike[str]) -> StudyRecord:
-    """Read the study that `write_record` wrote.
+def read_record(path: str | os.PathLike[str], kind: type[Record] = StudyRecord) -> Record:  # type: ignore[assignment]
+    """Read the record that `write_record` wrote.
 
     Args:
         path: the file, `study.json` in a run folder.
+        kind: the class of the record.
 
     Returns:
-        The study.
+        The record.
 
     Raises:
-        PwactError: no such file, unreadable, truncated, or not a study of this schema.
+        PwactError: no such file, unreadable, truncated, or not a record of this kind and schema.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         found = getattr(error, "strerror", None) or "bytes that are not UTF-8 text"
-        raise PwactError(f"a study in {path}", found, "give the folder that a study wrote") from error
-    return from_json(text, str(path))
+        word = _a(_word(kind))
+        raise PwactError(f"{word} in {path}", found, f"give the folder that {word} wrote") from error
+    return from_json(text, str(path), kind)
 
 
 def write_text(text: str, path: str | os.PathLike[str]) -> Path:
@@ -279,6 +292,19 @@ def write_text(text: str, path: str | os.PathLike[str]) -> Path:
     return path
 
 
+def _word(kind: type) -> str:
+    """`study` of StudyRecord."""
+    return kind.__name__.removesuffix("Record").lower()
+
+
+def _a(word: str) -> str:
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+
+
+def _again(where: str) -> str:
+    return f"run the {where.partition('.')[0]} again"
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
@@ -295,7 +321,7 @@ def _encode(value: Any, kind: Any, where: str) -> Any:
     if typing.get_origin(kind) is list and isinstance(value, list | tuple):
         (item,) = typing.get_args(kind)
         return [_encode(each, item, f"{where}[{i}]") for i, each in enumerate(value)]
-    value = _plain(value, where, undefined=kind is float)
+    value = _plain(value, where, undefined=kind in NUMBER)
     _check(value, kind, where, "the record")
     return value
 
@@ -327,15 +353,13 @@ def _decode(value: Any, kind: Any, where: str, source: str) -> Any:
         names = list(hints)
         if not isinstance(value, dict) or set(value) != set(names):
             found = sorted(value) if isinstance(value, dict) else type(value).__name__
-            raise PwactError(
-                f"{where} in {source} to have {', '.join(names)}", f"{found}", "run the study again"
-            )
+            raise PwactError(f"{where} in {source} to have {', '.join(names)}", f"{found}", _again(where))
         return kind(**{name: _decode(value[name], hints[name], f"{where}.{name}", source) for name in names})
     if typing.get_origin(kind) is list and isinstance(value, list):
         (item,) = typing.get_args(kind)
         return [_decode(each, item, f"{where}[{i}]", source) for i, each in enumerate(value)]
     _check(value, kind, where, source)
-    if kind is float:
+    if kind in NUMBER:
         return math.nan if value is None else float(value)
     return value
 
@@ -344,7 +368,7 @@ def _check(value: Any, kind: Any, where: str, source: str) -> None:
     origin = typing.get_origin(kind)
     if origin is Literal:
         good = isinstance(value, str) and value in typing.get_args(kind)
-    elif kind is float:
+    elif kind in NUMBER:
         good = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
         good = good and (value is None or math.isfinite(value))
     elif kind is int:
@@ -353,10 +377,10 @@ def _check(value: Any, kind: Any, where: str, source: str) -> None:
         good = isinstance(value, origin or kind)
     if not good:
         expected = " or ".join(typing.get_args(kind)) if origin is Literal else _type_name(kind)
-        raise PwactError(f"{expected} at {where} in {source}", f"{value!r:.80}", "run the study again")
+        raise PwactError(f"{expected} at {where} in {source}", f"{value!r:.80}", _again(where))
 
 
 def _type_name(kind: Any) -> str:
-    if kind is float:
+    if kind in NUMBER:
         return "a number"
     return str(kind) if isinstance(kind, types.GenericAlias) else getattr(kind, "__name__", str(kind))

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from pwact._version import __version__
-from pwact.cli import plan, report, sites, stats, study, train
+from pwact.cli import experiment, plan, report, sites, stats, study, train
 from pwact.cli.common import ctrl_c, fail, leave_at_once
 from pwact.errors import PwactError
 
@@ -59,7 +59,7 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for module in (study, train, sites, plan, stats, report):
+for module in (study, train, sites, plan, stats, experiment, report):
     app.command(name=module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(
         _interruptible(module.command)
     )

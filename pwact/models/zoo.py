@@ -1,4 +1,4 @@
-"""Configurations with a name."""
+"""Plain CNNs with a name."""
 
 from __future__ import annotations
 

@@ -10,11 +10,14 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
+from pwact.errors import PwactError
+
 Form = Literal["lax", "slices"]
+Padding = Literal["same", "symmetric"]
 
 
 class Conv(nnx.Module):
-    """2-D convolution, SAME padding, channels last.
+    """2-D convolution, channels last. Rows and columns come out as ceil(length / stride).
 
         y[r, c, o] = bias[o] + sum over i, j, k of kernel[i, j, k, o] * x_padded[s r + i, s c + j, k]
 
@@ -23,10 +26,16 @@ class Conv(nnx.Module):
         out_channels: channels of the output.
         kernel_size: rows and columns of the kernel.
         stride: step between outputs, in both directions.
+        padding: `same` is TensorFlow's, which at a stride above 1 may add a zero less at the top and the left
+            than at the other ends; `symmetric` adds (kernel_size - 1) / 2 at each end, as PyTorch models do,
+            and takes odd kernels.
         use_bias: whether a bias is added.
         form: the program, not the mathematics: `lax` is XLA's convolution; `slices` is kernel_size^2 shifted
             slices and one matrix product, which trains fast inside `scan` and `vmap`. Variables fit both.
         rngs: where the kernel's initial values come from (He, truncated normal).
+
+    Raises:
+        PwactError: an even kernel with `symmetric` padding.
 
     Example:
         >>> import jax.numpy as jnp
@@ -43,14 +52,18 @@ class Conv(nnx.Module):
         kernel_size: int,
         *,
         stride: int = 1,
+        padding: Padding = "same",
         use_bias: bool = True,
         form: Form = "lax",
         rngs: nnx.Rngs,
     ):
+        if padding == "symmetric" and kernel_size % 2 == 0:
+            raise PwactError("an odd kernel_size for symmetric padding", f"{kernel_size}", "pick an odd one")
         shape = (kernel_size, kernel_size, in_channels, out_channels)
         self.kernel = nnx.Param(jax.nn.initializers.he_normal()(rngs.params(), shape, jnp.float32))
         self.bias = nnx.Param(jnp.zeros(out_channels, jnp.float32)) if use_bias else None
         self.stride = stride
+        self.padding = padding
         self.form = form
 
     def __call__(
@@ -58,21 +71,24 @@ class Conv(nnx.Module):
     ) -> Float[Array, "batch out_row out_column out_channel"]:
         convolve = _lax if self.form == "lax" else _slices
         kernel = self.kernel[...]
-        y = convolve(x.astype(kernel.dtype), kernel, self.stride)
+        y = convolve(x.astype(kernel.dtype), kernel, self.stride, self.padding)
         return y if self.bias is None else y + self.bias[...].reshape(1, 1, 1, -1)
 
 
-def _lax(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def _lax(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
+    margin = "SAME" if padding == "same" else [(kernel.shape[0] // 2,) * 2] * 2
     return lax.conv_general_dilated(
-        x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, kernel, (stride, stride), margin, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
-def _slices(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def _slices(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
     size, _, channels, outputs = kernel.shape
     window, strides = (size, size), (stride, stride)
     rows, columns = (-(-length // stride) for length in x.shape[1:3])
-    margin = lax.padtype_to_pads(x.shape[1:3], window, strides, "SAME")
+    margin = [(size // 2,) * 2] * 2
+    if padding == "same":
+        margin = lax.padtype_to_pads(x.shape[1:3], window, strides, "SAME")
     x = jnp.pad(x, ((0, 0), *margin, (0, 0)))
     reach = stride * (rows - 1) + 1, stride * (columns - 1) + 1
     # Indexing with a step would be a gather, whose gradient is slow.

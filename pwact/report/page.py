@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
-from importlib import resources
 from pathlib import Path
 from typing import Any
-
-import jinja2
-from markupsafe import Markup
 
 from pwact._version import __version__
 from pwact.errors import PwactError
 from pwact.records import StudyRecord, read_record, write_text
-from pwact.report import numbers, pictures, plots, points
+from pwact.report import pictures, plots, points, sheet
 from pwact.report.arrays import Arrays, Series, read_arrays
 
 HUES = 10
@@ -83,27 +77,9 @@ def render(record: StudyRecord, arrays: Arrays) -> str:
     Returns:
         A whole page.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_resource),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": numbers.number,
-        "tick": numbers.tick,
-        "percent": numbers.percent,
-        "p_value": numbers.p_value,
-        "rule": numbers.pretty_rule,
-        "flatten": numbers.flatten,
-    }
-    css = _css()
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    return environment.get_template("page.html").render(
-        css=Markup(css),
-        csp="default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
-        f"style-src 'sha256-{digest}'",
+    return sheet.render(
+        "page.html",
+        _css(),
         version=__version__,
         words=WORDS,
         record=record,
@@ -159,8 +135,4 @@ def _css() -> str:
     bars = [f".bar.{name}{{background:{pictures.gradient(name)}}}" for name in (points.MEAN, points.FIRING)]
     panels = [f".picker:has(.r{i}:checked) .p{i}" for i in range(points.CHANNELS)]
     shown = f"@supports selector(:has(a)){{.panel{{display:none}}\n{','.join(panels)}{{display:block}}}}"
-    return "\n".join(["", _resource("page.css"), *bars, shown, ""])
-
-
-def _resource(name: str) -> str:
-    return resources.files("pwact.report").joinpath(name).read_text(encoding="utf-8")
+    return "\n".join(["", sheet.resource("page.css"), *bars, shown, ""])
