@@ -17,6 +17,7 @@ from pwact.train import feed, program
 from pwact.train.trained import Trained
 from pwact.train.treatment import stream, stream_keys
 
+
 class Company:
     """The training images, and the networks in groups as the backend plans.
 
@@ -51,7 +52,10 @@ class Company:
         self.initial = [stream_keys(members[group], "initialisation") for group in self.groups]
         self.keys = [program.Keys.of(members[group]) for group in self.groups]
         self.numbers = [
-            {name: jnp.asarray(value) for name, value in program.numbers_of(networks.recipe, members[group]).items()}
+            {
+                name: jnp.asarray(value)
+                for name, value in program.numbers_of(networks.recipe, members[group]).items()
+            }
             for group in self.groups
         ]
         labels = np.broadcast_to(networks.labels, (len(members), len(dataset)))
@@ -132,9 +136,7 @@ class Company:
         return self.order[2]
 
     def _feed(self, places: Any) -> Any:
-        return feed.streamed(
-            self.dataset, np.asarray(places), self.task.sharding(None, "data"), self.workers
-        )
+        return feed.streamed(self.dataset, np.asarray(places), self.task.sharding(None, "data"), self.workers)
 
 
 def variables(carries: list[program.Carry]) -> Any:

@@ -77,9 +77,7 @@ def forward(
 
     def edited(variables: Any, image: jax.Array, key: Any) -> Any:
         edits = {
-            each.site: functools.partial(
-                each.fn, key if len(active) == 1 else jax.random.fold_in(key, place)
-            )
+            each.site: functools.partial(each.fn, key if len(active) == 1 else jax.random.fold_in(key, place))
             for place, each in enumerate(active)
         }
         outputs, _ = probed.run(rounded(variables), image.astype(computed), edits=edits)

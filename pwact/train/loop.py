@@ -149,14 +149,18 @@ def train_together(
     check_treatment(treatment)
     for part in (dataset,) if test is None else (dataset, test):
         check_fit(config, part)
-    _check(recipe, dataset, members, place, resume, snapshots, devices, tensorboard)
+    _check_request(recipe, members, place, resume, snapshots, tensorboard)
+    if treatment != "untrained":
+        _check_steps(recipe, dataset, snapshots, devices)
     networks = Trained(
         config,
         recipe,
         treatment,
         tuple(members),
         None,
-        _curves([member.seed for member in members], np.empty((2, 1 if test is None else 2, len(members), 0))),
+        _curves(
+            [member.seed for member in members], np.empty((2, 1 if test is None else 2, len(members), 0))
+        ),
         labels_for(treatment, np.asarray(dataset.labels), members),
         Preprocess.standardise(dataset) if preprocess is None else preprocess,
         {"name": dataset.name, "fingerprint": dataset.fingerprint, "index_hash": dataset.index_hash},
@@ -242,7 +246,9 @@ class _Run:
         }
         self.done = end
         spent = time.perf_counter() - began
-        self.segment_steps = max(1, min(2 * self.segment_steps, int(SAVE_SECONDS / 4 / spent * (end - first - t))))
+        self.segment_steps = max(
+            1, min(2 * self.segment_steps, int(SAVE_SECONDS / 4 / spent * (end - first - t)))
+        )
         self._check_finite(found["good"])
         whole = end == first + self.steps
         if whole or (self.log_every < self.steps and (end - first) % self.log_every == 0):
@@ -309,7 +315,7 @@ class _Run:
             if self.metrics:
                 self.metrics.add(
                     step=self.done,
-                    epoch=epoch + 1,
+                    epoch=epoch + 1.0,
                     split="test",
                     seeds=self.networks.seeds,
                     values={"loss": scores.loss.values, "accuracy": scores.accuracy.values},
@@ -383,17 +389,15 @@ def log_spaced(steps: int, *, per_doubling: int = 1) -> list[int]:
     return sorted(step for step in found if step <= steps)
 
 
-def _check(
+def _check_request(
     recipe: Recipe,
-    dataset: Dataset,
     members: Sequence[Member],
     folder: Path | None,
     resume: bool,
     snapshots: Sequence[int],
-    devices: int,
     tensorboard: bool,
 ) -> None:
-    """Refuse what cannot be trained, before anything is."""
+    """Refuse a folder that is there, or numbers that a recipe has not."""
     if folder is not None and folder.exists() and not resume:
         raise PwactError(
             "a folder that does not exist yet", f"{str(folder)!r}", "pick another, or pass resume=True"
@@ -405,6 +409,10 @@ def _check(
             if name not in NUMBERS:
                 raise PwactError(f"one of: {', '.join(NUMBERS)}", repr(name), nearest(name, NUMBERS))
         dataclasses.replace(recipe, **member.numbers)
+
+
+def _check_steps(recipe: Recipe, dataset: Dataset, snapshots: Sequence[int], devices: int) -> None:
+    """Refuse batches that these images do not fill, or that do not divide."""
     batches = recipe.method("update").batches
     if recipe.batch_size * batches > len(dataset):
         times = "" if batches == 1 else f"{batches} batches of "
@@ -433,7 +441,9 @@ def _check(
 
 def _found(folder: Path, wanted: Trained, total: int, devices: int) -> Saved:
     """What is in `folder`; refused if it is of another training."""
-    saved = read(folder, wanted.config, None if _plain(wanted.recipe) else wanted.recipe, wanted.interventions)
+    saved = read(
+        folder, wanted.config, None if _plain(wanted.recipe) else wanted.recipe, wanted.interventions
+    )
     found = saved.networks
 
     def words(networks: Trained) -> dict[str, Any]:

@@ -69,6 +69,6 @@ class Metrics:
 
 def _step(line: str) -> float:
     try:
-        return int(json.loads(line)["step"])
+        return float(json.loads(line)["step"])
     except (ValueError, TypeError, KeyError):  # torn by a kill
         return math.inf

@@ -56,9 +56,7 @@ def epoch_order(
 def check_order(sampling: Sampling, size: int, labels: Any, num_classes: int, images: int) -> None:
     """Refuse a batch that the images cannot fill."""
     if size < 1:
-        raise PwactError(
-            "at least one image for each batch of a step", f"{images} images", "use more images"
-        )
+        raise PwactError("at least one image for each batch of a step", f"{images} images", "use more images")
     if sampling != "balanced":
         return
     if size % num_classes:

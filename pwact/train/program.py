@@ -381,4 +381,3 @@ def _replicated(task: Task, shapes: Any) -> Any:
 def _placed(task: Task, arrays: Any) -> Any:
     everywhere = task.sharding()
     return arrays if everywhere is None else jax.device_put(arrays, everywhere)
-

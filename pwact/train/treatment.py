@@ -52,9 +52,7 @@ class Intervention:
         """
         site, equals, edit = text.partition("=")
         if not equals:
-            raise PwactError(
-                "SITE=EDIT", repr(text), "write it like blocks.0.relu=max_dropout(rate=0.3)"
-            )
+            raise PwactError("SITE=EDIT", repr(text), "write it like blocks.0.relu=max_dropout(rate=0.3)")
         return cls(site.strip(), resolve(edit, edits))
 
     @property
