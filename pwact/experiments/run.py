@@ -62,7 +62,7 @@ def run_experiment(
     try:
         with run_folder(Path(folder), wanted, overwrite=overwrite) as place:
             setting = Setting(scale, tuple(wanted["seeds"]), place)  # type: ignore[arg-type]
-            say("begins", 0.0)
+            say(f"experiment {experiment.number}", 0.0)
             outcome = experiment.run(setting, say)
             setting.drop_others()
             figures = figures_of(experiment, outcome, len(setting.seeds))

@@ -80,9 +80,10 @@ def base_config(**changes: Any) -> ModelConfig:
 
 
 def base_recipe(**changes: Any) -> Recipe:
-    """SGD with momentum .9, warm-up over a tenth of the steps, then half a cosine; gradients cut to norm 5.
+    """SGD with momentum .9, warm-up over a tenth of the steps, gradients cut to norm 5, no weight decay.
 
-    25 epochs of batches of 50 at a learning rate of .1, without weight decay.
+    25 epochs of batches of 50; after the warm-up the learning rate stays at .1, as no specification names a
+    decay.
 
     Args:
         **changes: fields of `Recipe` that differ.
@@ -99,6 +100,7 @@ def base_recipe(**changes: Any) -> Recipe:
         momentum=0.9,
         nesterov=False,
         weight_decay=0.0,
+        schedule="constant",
         warmup=0.1,
         clip_norm=5.0,
     )

@@ -101,17 +101,26 @@ def own(
         (4, 2)
     """
     image_shape = check_ends(image_shape, num_classes)
-    signature = inspect.signature(build.__init__ if inspect.isclass(build) else build)
-    if "rngs" not in signature.parameters:
+    is_class = inspect.isclass(build)
+    signature = inspect.signature(build.__init__ if is_class else build)
+    try:
+        signature.bind(*([None] if is_class else []), rngs=None)
+    except TypeError as error:
         raise PwactError(
-            "a function, or an NNX module's class, that takes `rngs`",
-            f"{described(build)} with {signature}",
+            "a function, or an NNX module's class, that takes `rngs` alone",
+            f"{described(build)}{signature}: {error}",
             "wrap it: own(lambda rngs: MyNetwork(..., rngs=rngs), ...)",
-        )
-    architecture = Own(image_shape, num_classes, name, build)
-    model = nnx.eval_shape(lambda: architecture.build(nnx.Rngs(params=0)))
-    if not isinstance(model, nnx.Module):
-        raise PwactError("a function that makes an nnx.Module", type(model).__name__, "return the module")
+        ) from error
+
+    def made() -> nnx.Module:
+        module = build(rngs=nnx.Rngs(0))
+        if not isinstance(module, nnx.Module):
+            raise PwactError(
+                "a function that makes an nnx.Module", type(module).__name__, "return the module"
+            )
+        return module
+
+    model = nnx.eval_shape(made)
     model.eval()
     image = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
     graph, state = nnx.split(model)
@@ -128,7 +137,7 @@ def own(
         raise PwactError(
             f"logits (2, {num_classes}) of two images", f"{found}", "correct num_classes or the network"
         )
-    return architecture
+    return Own(image_shape, num_classes, name, build)
 
 
 def to_dict(architecture: Architecture) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from pwact import experiments
@@ -54,6 +56,12 @@ def there(monkeypatch, tmp_path):
     monkeypatch.setattr(experiments, "find", all_of_them.__getitem__)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_help_shows_defaults_and_an_example(capsys):
+    main_ok(["experiment", "--help"])
+    shown = capsys.readouterr().out
+    assert re.search(r"Example:\s+pwact experiment 16", shown) and "default:" in shown
 
 
 def test_every_figure_on_a_line_of_its_own_and_0_where_all_is_met(there, capsys):

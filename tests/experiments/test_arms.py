@@ -71,7 +71,8 @@ def test_the_base_network_and_images_are_those_of_the_specifications():
 def test_the_base_recipe_warms_up_and_clips():
     recipe = base_recipe()
     assert (recipe.optimizer, recipe.momentum, recipe.nesterov) == ("sgd", 0.9, False)
-    assert recipe.warmup > 0 and recipe.clip_norm == 5.0 and recipe.weight_decay == 0.0
+    assert recipe.warmup > 0 and recipe.schedule == "constant"
+    assert recipe.clip_norm == 5.0 and recipe.weight_decay == 0.0
     assert base_recipe(epochs=3) == dataclasses.replace(recipe, epochs=3)
 
 

@@ -1,6 +1,8 @@
 """Parameters and multiplications, against published figures and against counts by hand."""
 
 import math
+import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ from pwact.models import (
     VGG,
     WideResNet,
     cifar_resnet,
+    from_text,
     mobilenet,
     multiplications,
     own,
@@ -143,3 +146,14 @@ def test_a_summary_has_a_line_a_block_and_the_totals():
     total = lines[-1].split()
     assert total[1:] == [f"{parameters(small):,}", f"{multiplications(small):,}"]
     assert "23,994" in summary(quick((28, 28, 1), 10))
+
+
+def test_the_page_says_what_is_counted():
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    rows = re.findall(r"^\| `(.+)` \| ([\dx]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", page, re.MULTILINE)
+    assert len(rows) >= 15
+    for text, image, *numbers in rows:
+        classes, weights, products = (int(number.replace(",", "")) for number in numbers)
+        rows_, columns, channels = map(int, image.split("x"))
+        architecture = from_text(text, (rows_, columns, channels), classes)
+        assert (parameters(architecture), multiplications(architecture)) == (weights, products), text
