@@ -9,7 +9,6 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from pwact.models.architecture import Architecture
 from pwact.models.config import ModelConfig
 from pwact.nn.conv import Conv, Form
 from pwact.nn.pool import Pool
@@ -59,7 +58,7 @@ class CNN(nnx.Module):
         return self.head(x.mean((1, 2)) if self.config.head == "gap" else x.reshape(len(x), -1))
 
 
-def build(config: Architecture, seed: Any, *, form: Form = "lax") -> Any:
+def build(config: ModelConfig, seed: Any, *, form: Form = "lax") -> CNN:
     """A network with freshly drawn variables.
 
     Args:
@@ -77,7 +76,7 @@ def build(config: Architecture, seed: Any, *, form: Form = "lax") -> Any:
         >>> build(ModelConfig((8, 8, 1), 10, widths=(4,), strides=(2,)), 0)(jnp.zeros((2, 8, 8, 1))).shape
         (2, 10)
     """
-    return config.build(seed if isinstance(seed, nnx.Rngs) else nnx.Rngs(params=seed), form=form)
+    return CNN(config, form, seed if isinstance(seed, nnx.Rngs) else nnx.Rngs(params=seed))
 
 
 def _norm(config: ModelConfig, width: int, rngs: nnx.Rngs) -> Any:

@@ -7,10 +7,7 @@ import json
 import math
 from typing import Any, Literal, get_args
 
-from flax import nnx
-
 from pwact.errors import PwactError
-from pwact.nn.conv import Form
 
 Norm = Literal["none", "batch", "group", "layer"]
 Pooling = Literal["stride", "max", "average"]
@@ -87,12 +84,6 @@ class ModelConfig:
                 f"{self.image_shape[0]}x{self.image_shape[1]} pixels",
                 "use smaller strides or larger images",
             )
-
-    def build(self, rngs: nnx.Rngs, *, form: Form = "lax") -> nnx.Module:
-        """A network with freshly drawn variables, as `pwact.models.build` makes it."""
-        from pwact.models.cnn import CNN  # which is made of this configuration
-
-        return CNN(self, form, rngs)
 
     @property
     def map_shapes(self) -> tuple[tuple[int, int, int], ...]:

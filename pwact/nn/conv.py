@@ -70,8 +70,7 @@ class Conv(nnx.Module):
         self, x: Float[Array, "batch row column channel"]
     ) -> Float[Array, "batch out_row out_column out_channel"]:
         convolve = _lax if self.form == "lax" else _slices
-        kernel = self.kernel[...]
-        y = convolve(x.astype(kernel.dtype), kernel, self.stride, self.padding)
+        y = convolve(x, self.kernel[...], self.stride, self.padding)
         return y if self.bias is None else y + self.bias[...].reshape(1, 1, 1, -1)
 
 

@@ -1,6 +1,0 @@
-"""Edits of activations in training: one file and one factory each. `__all__` is the registry."""
-
-from pwact.edits.dropout import dropout
-from pwact.edits.edit import Edit as Edit
-
-__all__ = ["dropout"]
