@@ -128,7 +128,7 @@ class Saved(NamedTuple):
     devices: int = 1
     snapshot: bool = False
     carry: Sequence[Any] = ()
-    scores: Mapping[str, np.ndarray] = {}  # noqa: RUF012
+    scores: Mapping[str, np.ndarray] = {}
 
 
 def write(folder: Path, saved: Saved, command: str | None = None) -> None:
@@ -181,7 +181,7 @@ def write(folder: Path, saved: Saved, command: str | None = None) -> None:
 
 
 def saved_steps(folder: Path) -> tuple[int, int]:
-    """How many steps the checkpoint in a folder has behind it, and of how many; (0, 0) where there is none."""
+    """Steps that the checkpoint in a folder has behind it, and of how many; (0, 0) where there is none."""
     if not (folder / RECORD).is_file():
         return 0, 0
     record = json.loads((folder / RECORD).read_text())
@@ -397,7 +397,7 @@ def _variables(config: Architecture, arrays: dict[str, np.ndarray]) -> Any:
 
 def _listed(values: np.ndarray) -> list[Any]:
     """Numbers as JSON holds them, which knows no NaN."""
-    return np.where(np.isfinite(values), values, None).tolist()
+    return np.where(np.isfinite(values), values.astype(object), np.array(None)).tolist()
 
 
 def _curve(record: dict[str, Any], name: str) -> np.ndarray:

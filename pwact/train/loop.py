@@ -112,8 +112,8 @@ def train_together(
 
     Args:
         config: what to train.
-        dataset: the training images. They are kept on the device as they are stored where that takes a quarter
-            of the free memory or less, and else are read for each step, in the same order.
+        dataset: the training images. They are kept on the device as they are stored where that takes a
+            quarter of the free memory or less, and else are read for each step, in the same order.
         members: one network each; `Member.numbers` may hold any of `recipe.NUMBERS`.
         recipe: how to train.
         test: held-out images, evaluated after every epoch.
@@ -139,8 +139,8 @@ def train_together(
         The networks in the order of `members`.
 
     Raises:
-        PwactError: images or classes that do not fit the configuration; a batch that the images do not fill or
-            that does not divide by the devices; a folder that exists, or that holds another training.
+        PwactError: images or classes that do not fit the configuration; a batch that the images do not fill
+            or that does not divide by the devices; a folder that exists, or that holds another training.
         NonFiniteError: a loss or a parameter is NaN or infinite; names the seed, the epoch and the step.
         KeyboardInterrupt: on Ctrl-C, after the running programs have ended; its message says what is saved.
     """
@@ -346,7 +346,7 @@ class _Run:
     def _check_finite(self, good: np.ndarray) -> None:
         """Note which networks stopped, at which step; an error unless that was asked for."""
         diverged = list(self.networks.diverged)
-        for place in np.flatnonzero(~good.all(1)):
+        for place in np.flatnonzero(~good.all(1)).tolist():
             if diverged[place] is None:
                 diverged[place] = self.done - good.shape[1] + int(np.argmin(good[place])) + 1
         if diverged == list(self.networks.diverged):
@@ -408,7 +408,7 @@ def _check_request(
         for name in member.numbers:
             if name not in NUMBERS:
                 raise PwactError(f"one of: {', '.join(NUMBERS)}", repr(name), nearest(name, NUMBERS))
-        dataclasses.replace(recipe, **member.numbers)
+        recipe.with_numbers(member.numbers)
 
 
 def _check_steps(recipe: Recipe, dataset: Dataset, snapshots: Sequence[int], devices: int) -> None:

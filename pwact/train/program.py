@@ -138,7 +138,7 @@ def begin(task: Task, params: Any, rest: Any, numbers: Any) -> Carry:
 
 @functools.lru_cache(maxsize=64)
 def ordering(task: Task) -> Callable[..., Any]:
-    """Compiled (keys [network], labels [network, image], epoch) -> places [network, step, image of the step]."""
+    """Compiled (keys [network], labels [network, image], epoch) -> places [network, step, image]."""
     batches = task.recipe.method("update").batches
 
     def one(key: Any, labels: jax.Array, epoch: jax.Array) -> jax.Array:
@@ -338,7 +338,7 @@ def logits(
     images: int,
     dtype: str,
 ) -> Callable[..., Any]:
-    """Compiled (variables [network], images, keys [network]) -> logits [network, image, class], in evaluation."""
+    """Compiled (variables [network], images, keys [network]) -> logits [network, image, class]."""
     network = forward(config, interventions, "lax", False, "float32")
 
     def one(variables: Any, image: jax.Array, key: Any) -> jax.Array:

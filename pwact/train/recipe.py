@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any, Literal, get_args
 
 import jax
@@ -30,7 +31,7 @@ Precision = Literal["float32", "bfloat16"]
 NUMBERS = ("learning_rate", "momentum", "weight_decay", "clip_norm")
 """Enter the program as arguments: recipes that differ in these alone are trained by one program."""
 
-DOORS = {
+DOORS: dict[str, tuple[ModuleType, type | tuple[type, ...]]] = {
     "objective": (objectives, Objective),
     "update": (updates, UpdateRule),
     "initializer": (initializers, Initializer),
@@ -61,8 +62,8 @@ class Recipe:
         warmup: share of all steps in 0 .. 1.
         clip_norm: the gradient's global norm is scaled down to this.
         objective: the loss, of `pwact.objectives`.
-        regularizers: of `pwact.regularizers`: penalties added to the loss, or optax transformations that stand
-            where weight decay does.
+        regularizers: of `pwact.regularizers`: penalties added to the loss, or optax transformations that
+            stand where weight decay does.
         update: how the gradient is made of batches, of `pwact.updates`.
         initializer: of `pwact.initializers`; the model's own if `default`.
         callbacks: of `pwact.callbacks`; called after a step or an epoch, they may edit the parameters.
@@ -173,6 +174,16 @@ class Recipe:
             return tuple(opened(each, room) for each in value)
         return None if value is None else opened(value, room)
 
+    def with_numbers(self, numbers: Mapping[str, float]) -> Recipe:
+        """The recipe with other values of some of `NUMBERS`.
+
+        Example:
+            >>> from pwact.train import Recipe
+            >>> Recipe().with_numbers({"learning_rate": 0.5}).learning_rate
+            0.5
+        """
+        return dataclasses.replace(self, **dict[str, Any](numbers))
+
     def structure(self) -> Recipe:
         """What the compiled program depends on: the recipe with its numbers at their defaults.
 
@@ -181,11 +192,12 @@ class Recipe:
             >>> Recipe(learning_rate=0.1).structure() == Recipe(learning_rate=0.2).structure()
             True
         """
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        return dataclasses.replace(self, **{name: defaults[name] for name in NUMBERS})
+        return self.with_numbers(
+            {field.name: field.default for field in dataclasses.fields(self) if field.name in NUMBERS}
+        )
 
     def images_per_step(self, images: int) -> int:
-        """Images that one step takes of a training set of so many: those of all batches of the update rule."""
+        """Images that one step takes of so many: those of all batches of the update rule."""
         batches = self.method("update").batches
         return int(min(self.batch_size, images // batches)) * int(batches)
 
@@ -270,7 +282,10 @@ class Recipe:
                 ", ".join(sorted(set(fields) - known)),
                 "correct the fields of the recipe",
             )
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+        }
+        return cls(**values)
 
 
 def _clip(limit: Any) -> optax.GradientTransformation:

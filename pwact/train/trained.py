@@ -90,7 +90,7 @@ class Trained:
         at = np.array(places)
         return dataclasses.replace(
             self,
-            recipe=dataclasses.replace(self.recipe, **shared),
+            recipe=self.recipe.with_numbers(shared),
             members=tuple(own),
             variables=jax.tree.map(lambda leaf: leaf[at], self.variables),
             curves=self.curves.isel(seed=places),

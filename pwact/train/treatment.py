@@ -78,8 +78,8 @@ class Member(NamedTuple):
     """
 
     seed: int
-    streams: Mapping[str, int] = {}  # noqa: RUF012
-    numbers: Mapping[str, float] = {}  # noqa: RUF012
+    streams: Mapping[str, int] = {}
+    numbers: Mapping[str, float] = {}
 
 
 def check_streams(streams: Mapping[str, int]) -> dict[str, int]:

@@ -144,7 +144,7 @@ def test_untrained_is_what_build_gives(config, parts, recipe):
 
 def test_a_batch_larger_than_the_data_is_refused(config, parts, recipe):
     few = subset(parts["train"], range(20))
-    with pytest.raises(PwactError, match="no more images a step than the 20 of .*set batch_size to 20"):
+    with pytest.raises(PwactError, match=r"no more images a step than the 20 of .*set batch_size to 20"):
         train(config, few, seeds=[0], recipe=recipe)
 
 
@@ -233,7 +233,7 @@ def test_the_first_bad_step_is_named_and_what_was_saved_is_kept(config, parts, r
 
 
 def test_a_network_that_diverges_is_left_as_it_was_and_the_others_go_on(config, parts, recipe, trained):
-    """Its own learning rate makes one of three overflow; the others have the bits of a training without it."""
+    """Its own learning rate makes one of three overflow; the others are those of a training without it."""
     members = [Member(3), Member(5, numbers={"learning_rate": 1e37}), Member(8)]
     sgd = dataclasses.replace(recipe, optimizer="sgd", clip_norm=1e30)
     alone = train(config, parts["train"], seeds=[3, 8], recipe=sgd)
