@@ -50,7 +50,8 @@ def write_report(
         raise PwactError(
             f"a study's folder at {folder}", "no such folder", "give the folder that a study wrote"
         )
-    record, arrays = read_record(folder / "study.json"), read_arrays(folder / "arrays.nc")
+    record: StudyRecord = read_record(folder / "study.json")
+    arrays = read_arrays(folder / "arrays.nc")
     _check_one_run(record, arrays, folder)
     return write_text(render(record, arrays), path)
 
