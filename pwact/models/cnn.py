@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
+from pwact.models.architecture import Architecture
 from pwact.models.config import ModelConfig
-from pwact.nn.conv import Conv, Form
+from pwact.nn.conv import Form
 from pwact.nn.pool import Pool
 
 
 class Block(nnx.Module):
-    """Convolution, norm, ReLU, pooling. Its sites: `conv`, `norm`, `relu`, `pool`, where they exist."""
+    """Layer, norm, activation, pooling. Its sites: `conv`, `norm`, `relu`, `pool`, where they exist.
+
+    A norm of the kernel is a module of the layer; an activation with parameters is `activation`.
+    """
 
     def __init__(self, config: ModelConfig, place: int, form: Form, rngs: nnx.Rngs):
         inside = (config.image_shape[2], *config.widths)[place]
         width, stride = config.widths[place], config.strides[place]
-        self.conv = Conv(
+        norm = config.method("norm")
+        self.conv = config.method("layer").make(
             inside,
             width,
             config.kernel_size if place else config.first_kernel_size,
             stride=stride if config.pooling == "stride" else 1,
-            use_bias=config.norm == "none",
+            use_bias=norm.bias,
+            kernel_norm=norm.kernel,
             form=form,
             rngs=rngs,
         )
-        self.norm = _norm(config, width, rngs)
+        self.norm = None if norm.layer is None else norm.layer(width, rngs)
+        self.activation = config.method("activation").make(width, rngs)
         self.pool = Pool(config.pooling, stride) if config.pooling != "stride" and stride > 1 else None
 
     def __call__(
@@ -38,7 +43,7 @@ class Block(nnx.Module):
         x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x)
-        x = jax.nn.relu(x)
+        x = self.activation(x)
         return x if self.pool is None else self.pool(x)
 
 
@@ -58,17 +63,17 @@ class CNN(nnx.Module):
         return self.head(x.mean((1, 2)) if self.config.head == "gap" else x.reshape(len(x), -1))
 
 
-def build(config: ModelConfig, seed: Any, *, form: Form = "lax") -> CNN:
+def build(config: Architecture, seed: Any, *, form: Form = "lax") -> nnx.Module:
     """A network with freshly drawn variables.
 
     Args:
-        config: what to build.
+        config: what to build, of any architecture.
         seed: an integer, a jax key, or `nnx.Rngs`. Same seed, same variables.
         form: the program of its convolutions (`pwact.nn.Conv`); the variables fit either.
 
     Returns:
-        An `nnx.Module` with sites `blocks.0.conv`, `blocks.0.norm`, `blocks.0.relu`, `blocks.0.pool`, ...,
-        `head`.
+        An `nnx.Module`; that of a `ModelConfig` has sites `blocks.0.conv`, `blocks.0.norm`, `blocks.0.relu`,
+        `blocks.0.pool`, ..., `head`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -76,14 +81,4 @@ def build(config: ModelConfig, seed: Any, *, form: Form = "lax") -> CNN:
         >>> build(ModelConfig((8, 8, 1), 10, widths=(4,), strides=(2,)), 0)(jnp.zeros((2, 8, 8, 1))).shape
         (2, 10)
     """
-    return CNN(config, form, seed if isinstance(seed, nnx.Rngs) else nnx.Rngs(params=seed))
-
-
-def _norm(config: ModelConfig, width: int, rngs: nnx.Rngs) -> Any:
-    if config.norm == "batch":
-        return nnx.BatchNorm(width, momentum=0.9, rngs=rngs)
-    if config.norm == "group":
-        return nnx.GroupNorm(width, num_groups=math.gcd(width, 8), rngs=rngs)
-    if config.norm == "layer":
-        return nnx.LayerNorm(width, rngs=rngs)
-    return None
+    return config.build(seed if isinstance(seed, nnx.Rngs) else nnx.Rngs(params=seed), form=form)

@@ -5,18 +5,37 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from types import ModuleType
 from typing import Any, Literal, get_args
 
-from pwact.errors import PwactError
+from flax import nnx
 
-Norm = Literal["none", "batch", "group", "layer"]
+from pwact.core.caching import described
+from pwact.core.registry import resolve
+from pwact.errors import PwactError
+from pwact.nn import activations, layers, norms
+from pwact.nn.activations import Activation
+from pwact.nn.conv import Form
+from pwact.nn.layers import Layer
+from pwact.nn.norms import Norm
+
 Pooling = Literal["stride", "max", "average"]
 Head = Literal["gap", "flatten"]
+
+DOORS: dict[str, tuple[ModuleType, type]] = {
+    "norm": (norms, Norm),
+    "layer": (layers, Layer),
+    "activation": (activations, Activation),
+}
+"""Fields that hold a method, each with its room and type."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """A plain CNN: blocks of convolution, norm, ReLU and pooling, then a linear head.
+    """A plain CNN: blocks of convolution, norm, activation and pooling, then a linear head.
+
+    A method is text, such as "bnsr(min_count=50)", or an object of one's own. Text is kept with all arguments
+    written out, so that equal methods are equal; what takes none is kept as its name.
 
     Args:
         image_shape: (row, column, channel) of what goes in.
@@ -25,13 +44,14 @@ class ModelConfig:
         strides: by how much each block shrinks rows and columns.
         kernel_size: of every convolution but the first.
         first_kernel_size: of the first convolution.
-        norm: after each convolution; `group` makes gcd(8, width) groups, `layer` normalises each point
-            vector.
-        pooling: how a block shrinks: `stride` in its convolution, or `max` or `average` after the ReLU.
+        norm: of `pwact.nn.norms`, after each convolution or of its kernel.
+        pooling: how a block shrinks: `stride` in its convolution, or `max` or `average` after the activation.
         head: `gap` averages each channel over the last map, `flatten` keeps every point.
+        layer: of `pwact.nn.layers`, what each block begins with.
+        activation: of `pwact.nn.activations`, after each norm.
 
     Raises:
-        PwactError: a field that makes no network; the message says which.
+        PwactError: a field that makes no network, or a method that is not there; the message says which.
 
     Example:
         >>> from pwact.models import ModelConfig
@@ -40,6 +60,8 @@ class ModelConfig:
         ((14, 14, 8), (7, 7, 16))
         >>> ModelConfig.from_json(config.to_json()) == config
         True
+        >>> ModelConfig((8, 8, 1), 2, norm="weight_align").norm
+        "weight_align(gain='he', epsilon=1e-05)"
     """
 
     image_shape: tuple[int, int, int]
@@ -48,9 +70,11 @@ class ModelConfig:
     strides: tuple[int, ...] = (2, 2, 1, 1)
     kernel_size: int = 3
     first_kernel_size: int = 5
-    norm: Norm = "batch"
+    norm: str | Norm = "batch"
     pooling: Pooling = "stride"
     head: Head = "gap"
+    layer: str | Layer = "conv"
+    activation: str | Activation = "relu"
 
     def __post_init__(self) -> None:
         for name in ("image_shape", "widths", "strides"):
@@ -61,7 +85,9 @@ class ModelConfig:
         for name in ("num_classes", "kernel_size", "first_kernel_size"):
             if not _positive(getattr(self, name)):
                 raise PwactError(f"{name} of 1 or more", f"{name}={getattr(self, name)!r}", "correct it")
-        for name, kind in (("norm", Norm), ("pooling", Pooling), ("head", Head)):
+        for name in DOORS:
+            object.__setattr__(self, name, _entered(name, getattr(self, name)))
+        for name, kind in (("pooling", Pooling), ("head", Head)):
             if getattr(self, name) not in get_args(kind):
                 raise PwactError(
                     f"{name} as one of: {', '.join(get_args(kind))}",
@@ -84,6 +110,23 @@ class ModelConfig:
                 f"{self.image_shape[0]}x{self.image_shape[1]} pixels",
                 "use smaller strides or larger images",
             )
+
+    def build(self, rngs: nnx.Rngs, *, form: Form = "lax") -> nnx.Module:
+        """The network, its variables drawn from `rngs`."""
+        # The network's file imports this one.
+        from pwact.models.cnn import CNN
+
+        return CNN(self, form, rngs)
+
+    def method(self, name: str) -> Any:
+        """The norm, layer or activation that a field holds.
+
+        Example:
+            >>> ModelConfig((8, 8, 1), 2, norm="none").method("norm").bias
+            True
+        """
+        value, room = getattr(self, name), DOORS[name][0]
+        return resolve(value, room) if isinstance(value, str) else value
 
     @property
     def map_shapes(self) -> tuple[tuple[int, int, int], ...]:
@@ -112,15 +155,18 @@ class ModelConfig:
         return tuple(fields)
 
     def to_json(self) -> str:
-        """The fields as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=2)
+        """The fields as JSON text; a method of one's own is described, which nothing can be made from."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        words = {name: _written(fields[name]) for name in DOORS}
+        return json.dumps(fields | words, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:
         """The configuration that `to_json` or a person wrote.
 
         Raises:
-            PwactError: not JSON, an unknown field, a missing one, or a value that makes no network.
+            PwactError: not JSON, an unknown field, a missing one, a value that makes no network, or a method
+                of one's own, which no file holds.
         """
         try:
             fields: Any = json.loads(text)
@@ -138,7 +184,38 @@ class ModelConfig:
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
         }
+        for name in DOORS.keys() & values.keys():
+            try:
+                _entered(name, values[name])
+            except PwactError as error:
+                do = (
+                    f"{error.do}; a method of your own is in no file: pass config=ModelConfig(..., {name}=it)"
+                )
+                raise PwactError(error.expected, error.found, do) from None
         return cls(**values)
+
+
+def _entered(name: str, value: Any) -> Any:
+    """What a field keeps of a method: the text that makes it, or an object of one's own."""
+    room, kind = DOORS[name]
+    if isinstance(value, str):
+        try:
+            return _written(resolve(value, room))
+        except PwactError as error:
+            raise PwactError(f"{name} as {error.expected}", error.found, error.do) from None
+    if not isinstance(value, kind):
+        raise PwactError(
+            f"{name} as text, or as a {kind.__name__} of {room.__name__}", repr(value)[:80], "correct it"
+        )
+    try:
+        made_here = resolve(described(value), room) is value
+    except PwactError:
+        made_here = False
+    return _written(value) if made_here else value
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else described(value).removesuffix("()")
 
 
 def _positive(value: Any) -> bool:

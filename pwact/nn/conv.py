@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from pwact.errors import PwactError
+from pwact.nn.unmarked import unmarked_call
 
 Form = Literal["lax", "slices"]
 Padding = Literal["same", "symmetric"]
@@ -30,6 +32,7 @@ class Conv(nnx.Module):
             than at the other ends; `symmetric` adds (kernel_size - 1) / 2 at each end, as PyTorch models do,
             and takes odd kernels.
         use_bias: whether a bias is added.
+        kernel_norm: makes the module that the kernel goes through before it is used (`pwact.nn.norms.Norm`).
         form: the program, not the mathematics: `lax` is XLA's convolution; `slices` is kernel_size^2 shifted
             slices and one matrix product, which trains fast inside `scan` and `vmap`. Variables fit both.
         rngs: where the kernel's initial values come from (He, truncated normal).
@@ -54,6 +57,7 @@ class Conv(nnx.Module):
         stride: int = 1,
         padding: Padding = "same",
         use_bias: bool = True,
+        kernel_norm: Callable[[tuple[int, ...], nnx.Rngs], Any] | None = None,
         form: Form = "lax",
         rngs: nnx.Rngs,
     ):
@@ -61,6 +65,8 @@ class Conv(nnx.Module):
             raise PwactError("an odd kernel_size for symmetric padding", f"{kernel_size}", "pick an odd one")
         shape = (kernel_size, kernel_size, in_channels, out_channels)
         self.kernel = nnx.Param(jax.nn.initializers.he_normal()(rngs.params(), shape, jnp.float32))
+        self.kernel_norm = None if kernel_norm is None else kernel_norm(shape, rngs)
+        self.norm_call = unmarked_call(self.kernel_norm)
         self.bias = nnx.Param(jnp.zeros(out_channels, jnp.float32)) if use_bias else None
         self.stride = stride
         self.padding = padding
@@ -70,7 +76,11 @@ class Conv(nnx.Module):
         self, x: Float[Array, "batch row column channel"]
     ) -> Float[Array, "batch out_row out_column out_channel"]:
         convolve = _lax if self.form == "lax" else _slices
-        y = convolve(x, self.kernel[...], self.stride, self.padding)
+        kernel = self.kernel[...]
+        if self.kernel_norm is not None:
+            kernel = self.norm_call(self.kernel_norm, kernel)
+        # What comes before may have a wider type than the kernel, as a norm's running moments do.
+        y = convolve(x.astype(kernel.dtype), kernel, self.stride, self.padding)
         return y if self.bias is None else y + self.bias[...].reshape(1, 1, 1, -1)
 
 
@@ -83,6 +93,18 @@ def _lax(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.
 
 def _slices(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
     size, _, channels, outputs = kernel.shape
+    return patches(x, size, stride, padding) @ kernel.reshape(size * size * channels, outputs)
+
+
+def patches(
+    x: Float[Array, "batch row column channel"], size: int, stride: int, padding: Padding = "same"
+) -> Float[Array, "batch out_row out_column patch"]:
+    """What a convolution sees at each point: `size` rows of `size` columns of all channels, in a row.
+
+    Example:
+        >>> patches(jnp.arange(9.0).reshape(1, 3, 3, 1), 3, 1)[0, 0, 0].tolist()
+        [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 3.0, 4.0]
+    """
     window, strides = (size, size), (stride, stride)
     rows, columns = (-(-length // stride) for length in x.shape[1:3])
     margin = [(size // 2,) * 2] * 2
@@ -91,10 +113,9 @@ def _slices(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> j
     x = jnp.pad(x, ((0, 0), *margin, (0, 0)))
     reach = stride * (rows - 1) + 1, stride * (columns - 1) + 1
     # Indexing with a step would be a gather, whose gradient is slow.
-    patches = [
+    parts = [
         lax.slice(x, (0, i, j, 0), (len(x), i + reach[0], j + reach[1], x.shape[3]), (1, stride, stride, 1))
         for i in range(size)
         for j in range(size)
     ]
-    stacked = patches[0] if size == 1 else jnp.concatenate(patches, -1)
-    return stacked @ kernel.reshape(size * size * channels, outputs)
+    return parts[0] if size == 1 else jnp.concatenate(parts, -1)
