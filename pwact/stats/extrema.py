@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int32
 from pwact.core.accumulator import NO_INDEX, Accumulator, Named, Result, float_dtype, per_image, point_dims
 from pwact.core.caching import memoized
 from pwact.core.streaming.blocks import in_blocks
+from pwact.core.streaming.conditional import only_if
 from pwact.types import Observation
 
 
@@ -60,13 +61,27 @@ def extrema() -> Accumulator:
         return ExtremaState(highest, nowhere, -highest, nowhere)
 
     def update(state: ExtremaState, seen: Observation) -> ExtremaState:
-        x = seen.activation.astype(state.min.dtype)
-        valid, index = per_image(seen.valid, x), per_image(seen.index.astype(jnp.int32), x)
-        low = jnp.where(valid, x, jnp.inf).min(0)
-        high = jnp.where(valid, x, -jnp.inf).max(0)
-        low_index = jnp.where(valid & (x == low[None]), index, NO_INDEX).min(0)
-        high_index = jnp.where(valid & (x == high[None]), index, NO_INDEX).min(0)
-        return merge(state, ExtremaState(low, low_index, high, high_index))
+        def values(found: tuple[Array, Array], block: Observation) -> tuple[Array, Array]:
+            x = block.activation.astype(state.min.dtype)
+            valid, (low, high) = per_image(block.valid, x), found
+            low = jnp.minimum(low, jnp.where(valid, x, jnp.inf).min(0))
+            return low, jnp.maximum(high, jnp.where(valid, x, -jnp.inf).max(0))
+
+        def add_batch(state: ExtremaState) -> ExtremaState:
+            highest = jnp.full_like(state.max, jnp.inf)
+            low, high = in_blocks(values)((highest, -highest), seen)
+
+            def indices(found: tuple[Array, Array], block: Observation) -> tuple[Array, Array]:
+                x = block.activation.astype(state.min.dtype)
+                own = per_image(jnp.where(block.valid, block.index.astype(jnp.int32), NO_INDEX), x)
+                first, second = (jnp.where(x == value[None], own, NO_INDEX).min(0) for value in (low, high))
+                return jnp.minimum(found[0], first), jnp.minimum(found[1], second)
+
+            nowhere = jnp.full_like(state.min_index, NO_INDEX)
+            low_index, high_index = in_blocks(indices)((nowhere, nowhere), seen)
+            return merge(state, ExtremaState(low, low_index, high, high_index))
+
+        return only_if(seen.valid.any(), add_batch, state)
 
     def merge(left: ExtremaState, right: ExtremaState) -> ExtremaState:
         lower, low_tie = right.min < left.min, right.min == left.min
@@ -88,7 +103,7 @@ def extrema() -> Accumulator:
             "max_index": Named(jnp.where(some, state.max_index, -1), dims),
         }
 
-    return Accumulator(init, in_blocks(update), merge, finalize, channelwise=True)
+    return Accumulator(init, update, merge, finalize, channelwise=True)
 
 
 def _index(better: Array, tie: Array, left: Array, right: Array) -> Array:

@@ -79,3 +79,22 @@ def test_weakest_of_a_channel_with_its_place():
 def test_another_per_is_refused():
     with pytest.raises(PwactError, match="'channel' or 'point'"):
         top_k(3, per="position")
+
+
+@pytest.mark.parametrize(("k", "batch"), [(3, 16), (3, 400), (300, 16)], ids=["usual", "many", "deep"])
+def test_the_strongest_images_of_a_channel_and_the_first_place_in_each(k, batch):
+    """Whichever way the best are found: values from few numbers, so that ties decide nearly all."""
+    rng = np.random.default_rng(1)
+    x = rng.integers(0, 4, (400, 3, 4, 2)).astype(np.float32)
+    index = rng.permutation(400).astype(np.int32)
+    strongest = x.max((1, 2))
+    value, image = by_sorting(strongest, index, k)
+    found = accumulate(top_k(k), x, index, batch)
+    np.testing.assert_array_equal(found["value"], value)
+    np.testing.assert_array_equal(found["index"], image)
+    row_of = np.argsort(index)
+    for rank, channel in np.ndindex(k, 2):
+        own = x[row_of[image[rank, channel]], :, :, channel]
+        first = np.argmax(own)
+        place = found["row"][rank, channel], found["column"][rank, channel]
+        assert place == np.unravel_index(first, own.shape)

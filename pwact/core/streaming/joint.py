@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from pwact.core.streaming.conditional import only_if
 from pwact.core.streaming.counter import Counter
 
 HIGHEST = jax.lax.Precision.HIGHEST
@@ -95,7 +97,7 @@ class Joint(NamedTuple):
         starts, centred, totals = [], [], []
         for x, mean in zip(sets, state.means, strict=True):
             x = x.astype(mean.sum.dtype)
-            start = jnp.where((before == 0) & (new > 0), _middle(x, valid), mean.sum)
+            start = only_if((before == 0) & (new > 0), functools.partial(_middle, x, valid), mean.sum)
             shown = valid.reshape(-1, *(1,) * (x.ndim - 1))
             starts.append(start)
             deviation = jnp.where(shown, x - start[None, None], 0)
@@ -186,7 +188,7 @@ def _known(state: JointState, value: Array) -> Array:
     return jnp.where(state.samples.to_float() > 0, value, jnp.nan)
 
 
-def _middle(x: Array, valid: Array) -> Array:
+def _middle(x: Array, valid: Array, _: Array) -> Array:
     """Near the mean of the first valid image; exactly its value where its samples are all equal."""
     image = jnp.take(x, jnp.argmax(valid), axis=0)
     return image[0] + (image - image[:1]).mean(0)
@@ -198,7 +200,9 @@ def _total(x: Array) -> Array:
 
 
 def _total_outer(x: Array, y: Array) -> Array:
-    return jnp.einsum("bp...i,bp...j->...ij", x, y, precision=HIGHEST)
+    # With one axis to sum over, the product needs no transposed copy.
+    x, y = (array.reshape(-1, *array.shape[2:]) for array in (x, y))
+    return jnp.einsum("n...i,n...j->...ij", x, y, precision=HIGHEST)
 
 
 def _total_multiply(x: Array, y: Array) -> Array:
