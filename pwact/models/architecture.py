@@ -22,6 +22,9 @@ from pwact.nn.conv import Form
 ENDS = ("image_shape", "num_classes")
 """What every architecture and every factory of one takes first."""
 
+PLAIN = (int, float, str, bool, tuple)
+"""What a file holds as it is."""
+
 
 @runtime_checkable
 class Architecture(Protocol):
@@ -153,7 +156,7 @@ def to_dict(architecture: Architecture) -> dict[str, Any]:
         fields = json.loads(architecture.to_json())
     else:
         fields = {
-            field.name: described(value) if callable(value) else value
+            field.name: value if type(value) in PLAIN else described(value)
             for field in dataclasses.fields(architecture)  # type: ignore[arg-type]
             for value in [getattr(architecture, field.name)]
         }

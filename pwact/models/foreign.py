@@ -50,9 +50,7 @@ class Tensor(NamedTuple):
     from_map: bool
 
 
-def load_torchvision(
-    architecture: Architecture, source: str | os.PathLike[str] | Mapping[str, Any]
-) -> Any:
+def load_torchvision(architecture: Architecture, source: str | os.PathLike[str] | Mapping[str, Any]) -> Any:
     """A ResNet's or VGG's variables from weights in torchvision's names and layout.
 
     Convolutions go from [out, in, row, column] to [row, column, in, out], linear layers from [out, in] to
@@ -104,6 +102,10 @@ def _needed(architecture: Architecture) -> Iterator[Tensor]:
         modules = _vgg(architecture)
     else:
         raise PwactError("a ResNet or a VGG", type(architecture).__name__, "pick one of these")
+    if architecture.norm not in ("none", "batch"):
+        raise PwactError(
+            "norm='batch' or 'none' with torchvision's weights", f"norm={architecture.norm!r}", "correct it"
+        )
     model = nnx.eval_shape(lambda: architecture.build(nnx.Rngs(params=0)))
     for path, variable in nnx.to_flat_state(nnx.state(model)):
         module, shape, from_map = path[:-1], variable.shape, path[:2] == ("hidden", 0)

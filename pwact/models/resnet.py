@@ -13,7 +13,11 @@ from jaxtyping import Array, Float
 
 from pwact.errors import PwactError
 from pwact.models.checks import check_choice, check_ends, check_positive, check_size
-from pwact.nn.conv import Conv, Form
+from pwact.models.methods import entered
+from pwact.models.parts import Parts
+from pwact.nn import norms
+from pwact.nn.conv import Form
+from pwact.nn.norms import Norm
 
 EXPANSION = {"basic": 1, "bottleneck": 4}
 """Channels that leave a block, for each of its width."""
@@ -23,8 +27,8 @@ EXPANSION = {"basic": 1, "bottleneck": 4}
 class ResNet:
     """A residual network: a stem, stages of residual blocks, the mean over the last map, a linear head.
 
-    Every convolution is followed by BatchNorm and has no bias. From the second stage on the first block of a
-    stage halves rows and columns. The factories `resnet` and `cifar_resnet` give the published ones.
+    From the second stage on the first block of a stage halves rows and columns. The factories `resnet` and
+    `cifar_resnet` give the published ones.
 
     Args:
         image_shape: (row, column, channel) of what goes in.
@@ -35,8 +39,9 @@ class ResNet:
             (v1.5).
         stem: `small` is a 3x3 convolution; `large` a 7x7 convolution of stride 2 and a 3x3 max-pool of stride
             2.
-        shortcut: where a block changes the shape, its input joins through a 1x1 convolution with BatchNorm
+        shortcut: where a block changes the shape, its input joins through a 1x1 convolution with a norm
             (`project`, option B) or with every second point and zeros for the new channels (`pad`, option A).
+        norm: of `pwact.nn.norms`, with every convolution.
 
     Raises:
         PwactError: a field that makes no network, or an image that the strides leave nothing of.
@@ -57,6 +62,7 @@ class ResNet:
     block: Literal["basic", "bottleneck"] = "basic"
     stem: Literal["small", "large"] = "small"
     shortcut: Literal["pad", "project"] = "project"
+    norm: str | Norm = "batch"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_shape", check_ends(self.image_shape, self.num_classes))
@@ -65,6 +71,7 @@ class ResNet:
         check_choice("block", self.block, ("basic", "bottleneck"))
         check_choice("stem", self.stem, ("small", "large"))
         check_choice("shortcut", self.shortcut, ("pad", "project"))
+        object.__setattr__(self, "norm", entered("norm", self.norm, norms, Norm))
         if len(self.blocks) != len(self.widths):
             raise PwactError(
                 "one width a stage",
@@ -76,7 +83,7 @@ class ResNet:
 
     def build(self, rngs: nnx.Rngs, *, form: Form = "lax") -> nnx.Module:
         """The network, its variables drawn from `rngs`."""
-        return Residual(self, form, rngs)
+        return Residual(self, Parts(self.norm, form, rngs))
 
 
 def cifar_resnet(
@@ -85,6 +92,7 @@ def cifar_resnet(
     *,
     depth: int = 20,
     shortcut: Literal["pad", "project"] = "pad",
+    norm: str | Norm = "batch",
 ) -> ResNet:
     """The ResNet for images of 32 pixels: three stages of 16, 32 and 64 channels, 6n + 2 layers.
 
@@ -93,6 +101,7 @@ def cifar_resnet(
         num_classes: logits.
         depth: 20, 32, 44, 56 or 110 in the paper.
         shortcut: the paper's for these networks is `pad` (option A), which has no parameters.
+        norm: of `pwact.nn.norms`; the paper's is `batch`.
 
     Raises:
         PwactError: a depth that is not 6n + 2, or an image of fewer than 4 pixels.
@@ -107,16 +116,19 @@ def cifar_resnet(
     """
     if depth < 8 or (depth - 2) % 6:
         raise PwactError("a depth of 6n + 2: 20, 32, 44, 56, 110, ...", f"depth={depth}", "pick one of these")
-    return ResNet(image_shape, num_classes, blocks=((depth - 2) // 6,) * 3, shortcut=shortcut)
+    return ResNet(image_shape, num_classes, blocks=((depth - 2) // 6,) * 3, shortcut=shortcut, norm=norm)
 
 
-def resnet(image_shape: tuple[int, int, int], num_classes: int, *, depth: int = 18) -> ResNet:
+def resnet(
+    image_shape: tuple[int, int, int], num_classes: int, *, depth: int = 18, norm: str | Norm = "batch"
+) -> ResNet:
     """The ResNet for ImageNet: a large stem, four stages of 64 to 512 channels, projections.
 
     Args:
         image_shape: (row, column, channel).
         num_classes: logits.
         depth: 18 and 34 have basic blocks, 50, 101 and 152 bottlenecks with the stride in the 3x3 (v1.5).
+        norm: of `pwact.nn.norms`; the paper's is `batch`.
 
     Raises:
         PwactError: another depth, or an image of fewer than 32 pixels.
@@ -138,24 +150,25 @@ def resnet(image_shape: tuple[int, int, int], num_classes: int, *, depth: int = 
         widths=(64, 128, 256, 512),
         block="basic" if depth < 50 else "bottleneck",
         stem="large",
+        norm=norm,
     )
 
 
 class Residual(nnx.Module):
     """The network of a `ResNet`. Sites: `stem`, `blocks.0`, ..., `head` and what is inside them."""
 
-    def __init__(self, config: ResNet, form: Form, rngs: nnx.Rngs):
+    def __init__(self, config: ResNet, parts: Parts):
         large = config.stem == "large"
-        self.stem = Stem(config.image_shape[2], config.widths[0], large, form, rngs)
+        self.stem = Stem(config.image_shape[2], config.widths[0], large, parts)
         make = Basic if config.block == "basic" else Bottleneck
         inside, blocks = config.widths[0], []
         for stage, (count, width) in enumerate(zip(config.blocks, config.widths, strict=True)):
             for place in range(count):
                 stride = 2 if stage and not place else 1
-                blocks.append(make(inside, width, stride, config.shortcut, form, rngs))
+                blocks.append(make(inside, width, stride, config.shortcut, parts))
                 inside = width * EXPANSION[config.block]
         self.blocks = nnx.List(blocks)
-        self.head = nnx.Linear(inside, config.num_classes, rngs=rngs)
+        self.head = parts.linear(inside, config.num_classes)
 
     def __call__(self, x: Float[Array, "batch row column channel"]) -> Float[Array, "batch class"]:
         x = self.stem(x)
@@ -165,11 +178,11 @@ class Residual(nnx.Module):
 
 
 class Stem(nnx.Module):
-    """The first convolution, BatchNorm, ReLU and, of a large stem, a 3x3 max-pool of stride 2."""
+    """The first convolution, norm, ReLU and, of a large stem, a 3x3 max-pool of stride 2."""
 
-    def __init__(self, inside: int, width: int, large: bool, form: Form, rngs: nnx.Rngs):
-        self.conv = conv(inside, width, 7 if large else 3, 2 if large else 1, form, rngs)
-        self.norm = norm(width, rngs)
+    def __init__(self, inside: int, width: int, large: bool, parts: Parts):
+        self.conv = parts.conv(inside, width, 7 if large else 3, 2 if large else 1)
+        self.norm = parts.after(width)
         self.large = large
 
     def __call__(
@@ -182,12 +195,12 @@ class Stem(nnx.Module):
 class Basic(nnx.Module):
     """Two 3x3 convolutions beside the shortcut."""
 
-    def __init__(self, inside: int, width: int, stride: int, shortcut: str, form: Form, rngs: nnx.Rngs):
-        self.conv1 = conv(inside, width, 3, stride, form, rngs)
-        self.norm1 = norm(width, rngs)
-        self.conv2 = conv(width, width, 3, 1, form, rngs)
-        self.norm2 = norm(width, rngs)
-        self.shortcut = joining(inside, width, stride, shortcut, form, rngs)
+    def __init__(self, inside: int, width: int, stride: int, shortcut: str, parts: Parts):
+        self.conv1 = parts.conv(inside, width, 3, stride)
+        self.norm1 = parts.after(width)
+        self.conv2 = parts.conv(width, width, 3)
+        self.norm2 = parts.after(width)
+        self.shortcut = joining(inside, width, stride, shortcut, parts)
 
     def __call__(
         self, x: Float[Array, "batch row column channel"]
@@ -200,15 +213,15 @@ class Basic(nnx.Module):
 class Bottleneck(nnx.Module):
     """1x1, 3x3 and 1x1 convolutions beside the shortcut; the 3x3 one has the stride."""
 
-    def __init__(self, inside: int, width: int, stride: int, shortcut: str, form: Form, rngs: nnx.Rngs):
+    def __init__(self, inside: int, width: int, stride: int, shortcut: str, parts: Parts):
         outside = width * EXPANSION["bottleneck"]
-        self.conv1 = conv(inside, width, 1, 1, form, rngs)
-        self.norm1 = norm(width, rngs)
-        self.conv2 = conv(width, width, 3, stride, form, rngs)
-        self.norm2 = norm(width, rngs)
-        self.conv3 = conv(width, outside, 1, 1, form, rngs)
-        self.norm3 = norm(outside, rngs)
-        self.shortcut = joining(inside, outside, stride, shortcut, form, rngs)
+        self.conv1 = parts.conv(inside, width, 1)
+        self.norm1 = parts.after(width)
+        self.conv2 = parts.conv(width, width, 3, stride)
+        self.norm2 = parts.after(width)
+        self.conv3 = parts.conv(width, outside, 1)
+        self.norm3 = parts.after(outside)
+        self.shortcut = joining(inside, outside, stride, shortcut, parts)
 
     def __call__(
         self, x: Float[Array, "batch row column channel"]
@@ -220,11 +233,11 @@ class Bottleneck(nnx.Module):
 
 
 class Projection(nnx.Module):
-    """A shortcut through a 1x1 convolution and BatchNorm."""
+    """A shortcut through a 1x1 convolution and a norm."""
 
-    def __init__(self, inside: int, outside: int, stride: int, form: Form, rngs: nnx.Rngs):
-        self.conv = conv(inside, outside, 1, stride, form, rngs)
-        self.norm = norm(outside, rngs)
+    def __init__(self, inside: int, outside: int, stride: int, parts: Parts):
+        self.conv = parts.conv(inside, outside, 1, stride)
+        self.norm = parts.after(outside)
 
     def __call__(
         self, x: Float[Array, "batch row column channel"]
@@ -247,23 +260,11 @@ class Padding(nnx.Module):
 
 
 def joining(
-    inside: int, outside: int, stride: int, shortcut: str, form: Form, rngs: nnx.Rngs
+    inside: int, outside: int, stride: int, shortcut: str, parts: Parts
 ) -> Projection | Padding | None:
     """How a block's input reaches its end; None where it is added as it is."""
     if inside == outside and stride == 1:
         return None
     if shortcut == "project" or outside < inside:
-        return Projection(inside, outside, stride, form, rngs)
+        return Projection(inside, outside, stride, parts)
     return Padding(outside - inside, stride)
-
-
-def conv(inside: int, outside: int, size: int, stride: int, form: Form, rngs: nnx.Rngs) -> Conv:
-    """A convolution that a norm follows."""
-    return Conv(
-        inside, outside, size, stride=stride, padding="symmetric", use_bias=False, form=form, rngs=rngs
-    )
-
-
-def norm(width: int, rngs: nnx.Rngs) -> nnx.BatchNorm:
-    """BatchNorm as torchvision sets it."""
-    return nnx.BatchNorm(width, momentum=0.9, epsilon=1e-5, rngs=rngs)

@@ -11,7 +11,11 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from pwact.models.checks import check_choice, check_ends, check_positive, check_size
-from pwact.nn.conv import Conv, Form
+from pwact.models.methods import entered
+from pwact.models.parts import Parts
+from pwact.nn import norms
+from pwact.nn.conv import Form
+from pwact.nn.norms import Norm
 from pwact.nn.pool import Pool
 
 GRID = 7
@@ -29,7 +33,7 @@ class VGG:
         image_shape: (row, column, channel) of what goes in.
         num_classes: logits that come out.
         stages: for each stage the channels of its convolutions.
-        norm: `batch` puts BatchNorm after every convolution.
+        norm: of `pwact.nn.norms`, with every convolution, which keeps its bias.
         head: `large` averages the last map over a grid of 7x7 cells, flattens it and has two hidden layers;
             `small` averages over the whole of it, in place of the last pool, and is linear.
         hidden: units in each hidden layer of the large head.
@@ -51,7 +55,7 @@ class VGG:
     image_shape: tuple[int, int, int]
     num_classes: int
     stages: tuple[tuple[int, ...], ...]
-    norm: Literal["none", "batch"] = "none"
+    norm: str | Norm = "none"
     head: Literal["large", "small"] = "large"
     hidden: int = 4096
 
@@ -59,14 +63,14 @@ class VGG:
         object.__setattr__(self, "image_shape", check_ends(self.image_shape, self.num_classes))
         check_positive("stages", self.stages)
         check_positive("hidden", self.hidden)
-        check_choice("norm", self.norm, ("none", "batch"))
         check_choice("head", self.head, ("large", "small"))
+        object.__setattr__(self, "norm", entered("norm", self.norm, norms, Norm))
         pools = len(self.stages) - (self.head == "small")
         check_size("this VGG", self.image_shape, 2**pools, "use head='small', fewer stages or larger images")
 
     def build(self, rngs: nnx.Rngs, *, form: Form = "lax") -> nnx.Module:
         """The network, its variables drawn from `rngs`."""
-        return Stack(self, form, rngs)
+        return Stack(self, Parts(self.norm, form, rngs))
 
 
 def vgg(
@@ -74,7 +78,7 @@ def vgg(
     num_classes: int,
     *,
     depth: int = 16,
-    norm: Literal["none", "batch"] = "none",
+    norm: str | Norm = "none",
     head: Literal["large", "small"] | None = None,
 ) -> VGG:
     """The VGG of 11, 13, 16 or 19 layers.
@@ -83,7 +87,7 @@ def vgg(
         image_shape: (row, column, channel).
         num_classes: logits.
         depth: 11, 13, 16 or 19 (configurations A, B, D, E).
-        norm: `batch` puts BatchNorm after every convolution, which the paper did not have.
+        norm: of `pwact.nn.norms`; the paper had none, torchvision's `_bn` networks have `batch`.
         head: `large` is the published one and the default for images of 64 pixels or more, `small` for
             smaller ones.
 
@@ -114,21 +118,21 @@ def vgg(
 class Stack(nnx.Module):
     """The network of a `VGG`. Sites: `blocks.0`, ..., `hidden.0`, `hidden.1`, `head` and what is inside."""
 
-    def __init__(self, config: VGG, form: Form, rngs: nnx.Rngs):
+    def __init__(self, config: VGG, parts: Parts):
         inside, blocks = config.image_shape[2], []
         for stage, widths in enumerate(config.stages):
             last = stage == len(config.stages) - 1 and config.head == "small"
             for place, width in enumerate(widths):
                 pooled = place == len(widths) - 1 and not last
-                blocks.append(Block(inside, width, config.norm == "batch", pooled, form, rngs))
+                blocks.append(Block(inside, width, pooled, parts))
                 inside = width
         self.blocks = nnx.List(blocks)
         self.large = config.head == "large"
         if self.large:
             self.hidden = nnx.List(
-                [Hidden(inside * GRID**2, config.hidden, rngs), Hidden(config.hidden, config.hidden, rngs)]
+                [Hidden(inside * GRID**2, config.hidden, parts), Hidden(config.hidden, config.hidden, parts)]
             )
-        self.head = nnx.Linear(config.hidden if self.large else inside, config.num_classes, rngs=rngs)
+        self.head = parts.linear(config.hidden if self.large else inside, config.num_classes)
 
     def __call__(self, x: Float[Array, "batch row column channel"]) -> Float[Array, "batch class"]:
         for block in self.blocks:
@@ -143,26 +147,25 @@ class Stack(nnx.Module):
 
 
 class Block(nnx.Module):
-    """Convolution, BatchNorm where asked for, ReLU, and the pool at a stage's end."""
+    """Convolution, norm, ReLU, and the pool at a stage's end."""
 
-    def __init__(self, inside: int, width: int, normed: bool, pooled: bool, form: Form, rngs: nnx.Rngs):
-        self.conv = Conv(inside, width, 3, padding="symmetric", form=form, rngs=rngs)
-        self.norm = nnx.BatchNorm(width, momentum=0.9, epsilon=1e-5, rngs=rngs) if normed else None
+    def __init__(self, inside: int, width: int, pooled: bool, parts: Parts):
+        self.conv = parts.conv(inside, width, 3, bias=True)
+        self.norm = parts.after(width)
         self.pool = Pool("max", 2) if pooled else None
 
     def __call__(
         self, x: Float[Array, "batch row column channel"]
     ) -> Float[Array, "batch row2 column2 width"]:
-        x = self.conv(x)
-        x = jax.nn.relu(x if self.norm is None else self.norm(x))
+        x = jax.nn.relu(self.norm(self.conv(x)))
         return x if self.pool is None else self.pool(x)
 
 
 class Hidden(nnx.Module):
     """A linear layer and ReLU."""
 
-    def __init__(self, inside: int, outside: int, rngs: nnx.Rngs):
-        self.linear = nnx.Linear(inside, outside, rngs=rngs)
+    def __init__(self, inside: int, outside: int, parts: Parts):
+        self.linear = parts.linear(inside, outside)
 
     def __call__(self, x: Float[Array, "batch inside"]) -> Float[Array, "batch outside"]:
         return jax.nn.relu(self.linear(x))

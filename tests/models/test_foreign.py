@@ -194,6 +194,7 @@ def test_every_fault_is_listed_at_once():
         (resnet((32, 32, 3), 4), "missing: bn1.bias.* and .* more; unexpected: classifier.0"),
         (VGG((9, 12, 1), 4, PLAIN.stages, hidden=6), r"features.0.weight \(3, 3, 3, 3\), not \(3, 1, 3, 3\)"),
         (VGG((9, 12, 3), 4, PLAIN.stages, hidden=6, norm="batch"), "missing: features.1.bias"),
+        (resnet((32, 32, 3), 4, norm="group"), "norm='batch' or 'none' .*found norm='group'"),
         (HMAX((28, 28, 1), 4), "a ResNet or a VGG; found HMAX"),
     ],
 )

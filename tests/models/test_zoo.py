@@ -19,16 +19,22 @@ from pwact.models import (
     WideResNet,
     build,
     cifar_resnet,
+    from_dict,
     mobilenet,
     quick,
     resnet,
     small_receptive_field,
+    to_dict,
     vgg,
 )
 from pwact.models.hmax import CONTRAST, Fixed, gabor
 from pwact.models.mobilenet import Depthwise
+from pwact.models.parts import Parts
 from pwact.models.resnet import Padding
 from pwact.models.vgg import cells
+from pwact.nn.norms import Norm
+
+Doubled = Norm(None, lambda shape, rngs: lambda kernel: 2 * kernel, True)
 
 SMALL = {
     "basic": ResNet((9, 8, 3), 5, blocks=(1, 1), widths=(4, 6), shortcut="pad"),
@@ -206,7 +212,7 @@ def test_a_padded_shortcut_keeps_every_second_point():
 @pytest.mark.parametrize("form", ["lax", "slices"])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_depthwise_convolution_against_scipy(form, stride):
-    layer = Depthwise(3, 3, stride, form, nnx.Rngs(0))
+    layer = Depthwise(3, 3, stride, Parts("batch", form, nnx.Rngs(0)))
     x = np.random.default_rng(0).normal(size=(1, 8, 7, 3))
     kernel = np.asarray(layer.kernel[...], np.float64)
     exact = np.stack(
@@ -285,3 +291,26 @@ def test_of_hmax_only_the_readout_is_trained():
 def test_an_image_without_contrast_is_no_nan_in_hmax():
     config = SMALL["hmax"]
     assert np.isfinite(build(config, 0)(jnp.zeros((1, *config.image_shape)))).all()
+
+
+@pytest.mark.parametrize("name", ["basic", "bottleneck", "wide", "vgg", "mobilenet"])
+@pytest.mark.parametrize("norm", ["none", "group", "weight_align(gain='unit')", Doubled])
+def test_norms_come_through_the_door(name, norm):
+    config = dataclasses.replace(SMALL[name], norm=norm)
+    model = nnx.eval_shape(lambda: build(config, 0))
+    paths = {path for path, _ in nnx.to_flat_state(nnx.state(model))}
+    assert any(path[-1] == "mean" for path in paths) is False
+    assert any("norm1" in path or "norm" in path for path in paths) == (norm in ("group",))
+    graph, state = nnx.split(model)
+    x = jax.ShapeDtypeStruct((2, *config.image_shape), jnp.float32)
+    assert jax.eval_shape(lambda state, x: nnx.merge(graph, state)(x), state, x).shape == (2, 5)
+    if isinstance(norm, str):
+        assert from_dict(to_dict(config)) == config
+    else:
+        with pytest.raises(PwactError, match=r"a Norm of your own is no text.*config="):
+            from_dict(to_dict(config))
+
+
+def test_a_norm_that_is_not_there():
+    with pytest.raises(PwactError, match=r"norm as one of: batch, .*found 'bathc'; nearest: batch"):
+        dataclasses.replace(SMALL["basic"], norm="bathc")
