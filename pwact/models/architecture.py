@@ -14,9 +14,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pwact.core.caching import described, memoized
+from pwact.core.doors import opened
 from pwact.core.registry import nearest, resolve
 from pwact.errors import PwactError
 from pwact.models.checks import check_ends
+from pwact.nn import norms
 from pwact.nn.conv import Form
 
 ENDS = ("image_shape", "num_classes")
@@ -156,11 +158,11 @@ def to_dict(architecture: Architecture) -> dict[str, Any]:
         fields = json.loads(architecture.to_json())
     else:
         fields = {
-            field.name: value if type(value) in PLAIN else described(value)
+            field.name: value if type(value) in PLAIN else _described(value)
             for field in dataclasses.fields(architecture)  # type: ignore[arg-type]
             for value in [getattr(architecture, field.name)]
         }
-    return {"kind": type(architecture).__name__, **fields}
+    return json.loads(json.dumps({"kind": type(architecture).__name__, **fields}))
 
 
 def from_dict(record: Mapping[str, Any]) -> Architecture:
@@ -176,7 +178,7 @@ def from_dict(record: Mapping[str, Any]) -> Architecture:
         raise PwactError(
             f"the network {fields.get('name')!r} itself, which is Python code",
             f"its name in a file ({fields.get('network')})",
-            "pass it: config=pwact.models.own(...)",
+            "pass it unchanged: config=pwact.models.own(...)",
         )
     if kind not in kinds:
         raise PwactError(f"kind as one of: {', '.join(sorted(kinds))}", repr(kind), nearest(str(kind), kinds))
@@ -190,6 +192,14 @@ def from_dict(record: Mapping[str, Any]) -> Architecture:
             ", ".join(sorted(fields)),
             "correct the fields",
         )
+    try:
+        opened(fields.get("norm", "none"), norms)
+    except PwactError as error:
+        raise PwactError(
+            f"norm as text that makes it: {error.expected}",
+            error.found,
+            f"{error.do}; or pass config= with the norm of your own, which no file holds",
+        ) from None
     return kinds[kind](**{name: _tuples(value) for name, value in fields.items()})
 
 
@@ -232,6 +242,13 @@ def _names() -> dict[str, Any]:
     import pwact.models as home
 
     return {name: getattr(home, name) for name in home.__all__}
+
+
+def _described(value: Any) -> str:
+    """Something of the user's own in words that are the same in the next process."""
+    if isinstance(value, functools.partial):
+        return f"partial({_described(value.func)}, *{value.args}, **{value.keywords})"
+    return described(value)
 
 
 def _tuples(value: Any) -> Any:

@@ -13,9 +13,7 @@ from jaxtyping import Array, Float
 
 from pwact.errors import PwactError
 from pwact.models.checks import check_ends, check_positive, check_size
-from pwact.models.methods import entered
-from pwact.models.parts import Parts
-from pwact.nn import norms
+from pwact.models.parts import Parts, entered_norm
 from pwact.nn.conv import Form
 from pwact.nn.norms import Norm
 
@@ -57,7 +55,7 @@ class MobileNet:
         object.__setattr__(self, "image_shape", check_ends(self.image_shape, self.num_classes))
         check_positive("widths", self.widths)
         check_positive("strides", self.strides)
-        object.__setattr__(self, "norm", entered("norm", self.norm, norms, Norm))
+        object.__setattr__(self, "norm", entered_norm(self.norm))
         if len(self.widths) != len(self.strides):
             raise PwactError(
                 "one stride a width",

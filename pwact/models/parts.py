@@ -7,7 +7,7 @@ from typing import Any
 
 from flax import nnx
 
-from pwact.models.methods import method
+from pwact.core.doors import entered, opened
 from pwact.nn import norms
 from pwact.nn.conv import Conv, Form
 from pwact.nn.norms import Norm
@@ -29,7 +29,7 @@ class Parts:
 
     @property
     def _norm(self) -> Norm:
-        return method(self.norm, norms)
+        return opened(self.norm, norms)
 
     @property
     def bias(self) -> bool:
@@ -61,6 +61,17 @@ class Parts:
     def linear(self, inside: int, outside: int) -> nnx.Linear:
         """A linear layer with a bias."""
         return nnx.Linear(inside, outside, rngs=self.rngs)
+
+
+def entered_norm(value: Any) -> str | Norm:
+    """What an architecture keeps of a norm: text, just the name where it has no arguments, or an own object.
+
+    Example:
+        >>> entered_norm("batch()"), entered_norm("weight_align")
+        ('batch', "weight_align(gain='he', epsilon=1e-05)")
+    """
+    kept = entered("norm", value, norms, Norm)
+    return kept.removesuffix("()") if isinstance(kept, str) else kept
 
 
 def same(x: Any) -> Any:

@@ -13,9 +13,7 @@ from jaxtyping import Array, Float
 
 from pwact.errors import PwactError
 from pwact.models.checks import check_choice, check_ends, check_positive, check_size
-from pwact.models.methods import entered
-from pwact.models.parts import Parts
-from pwact.nn import norms
+from pwact.models.parts import Parts, entered_norm
 from pwact.nn.conv import Form
 from pwact.nn.norms import Norm
 
@@ -71,7 +69,7 @@ class ResNet:
         check_choice("block", self.block, ("basic", "bottleneck"))
         check_choice("stem", self.stem, ("small", "large"))
         check_choice("shortcut", self.shortcut, ("pad", "project"))
-        object.__setattr__(self, "norm", entered("norm", self.norm, norms, Norm))
+        object.__setattr__(self, "norm", entered_norm(self.norm))
         if len(self.blocks) != len(self.widths):
             raise PwactError(
                 "one width a stage",

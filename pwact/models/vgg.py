@@ -11,9 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from pwact.models.checks import check_choice, check_ends, check_positive, check_size
-from pwact.models.methods import entered
-from pwact.models.parts import Parts
-from pwact.nn import norms
+from pwact.models.parts import Parts, entered_norm
 from pwact.nn.conv import Form
 from pwact.nn.norms import Norm
 from pwact.nn.pool import Pool
@@ -64,7 +62,7 @@ class VGG:
         check_positive("stages", self.stages)
         check_positive("hidden", self.hidden)
         check_choice("head", self.head, ("large", "small"))
-        object.__setattr__(self, "norm", entered("norm", self.norm, norms, Norm))
+        object.__setattr__(self, "norm", entered_norm(self.norm))
         pools = len(self.stages) - (self.head == "small")
         check_size("this VGG", self.image_shape, 2**pools, "use head='small', fewer stages or larger images")
 

@@ -10,9 +10,7 @@ from jaxtyping import Array, Float
 
 from pwact.errors import PwactError
 from pwact.models.checks import check_ends, check_positive, check_size
-from pwact.models.methods import entered
-from pwact.models.parts import Parts
-from pwact.nn import norms
+from pwact.models.parts import Parts, entered_norm
 from pwact.nn.conv import Form
 from pwact.nn.norms import Norm
 
@@ -58,7 +56,7 @@ class WideResNet:
             raise PwactError(
                 "a depth of 6n + 4: 10, 16, 22, 28, 40, ...", f"depth={self.depth}", "pick one of these"
             )
-        object.__setattr__(self, "norm", entered("norm", self.norm, norms, Norm))
+        object.__setattr__(self, "norm", entered_norm(self.norm))
         check_size("a WideResNet", self.image_shape, 4, "use larger images")
 
     def build(self, rngs: nnx.Rngs, *, form: Form = "lax") -> nnx.Module:

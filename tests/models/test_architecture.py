@@ -75,6 +75,7 @@ def test_every_class_of_the_zoo_can_be_read_back():
             "found band, image_shape",
         ),
         ({"kind": "HMAX", "image_shape": [9, 9, 1], "num_classes": 2}, "at least 16x16"),
+        ({"kind": "ResNet", "image_shape": [28, 28, 1], "num_classes": 2, "norm": "gruop"}, "nearest: group"),
         ({"kind": "ModelConfig", "num_classes": 2}, "found num_classes"),
     ],
 )
@@ -138,9 +139,30 @@ def test_an_own_network_is_built_from_seeds_and_probed():
     assert seeds["head"]["kernel"].shape == (3, 4, 3)
 
 
+def test_an_own_network_is_described_alike_in_every_process():
+    program = """
+import functools, sys
+from flax import nnx
+from pwact.models import own, to_dict
+class Small(nnx.Module):
+    def __init__(self, width, *, rngs):
+        self.head = nnx.Linear(3, width, rngs=rngs)
+    def __call__(self, x):
+        return self.head(x.mean((1, 2)))
+for network in (functools.partial(Small, 2), lambda rngs: Small(2, rngs=rngs)):
+    print(to_dict(own(network, (8, 8, 3), 2, name="small"))["network"])
+"""
+    one, two = (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    assert one == two and len(one.splitlines()) == 2 and "0x" not in one
+
+
 def test_an_own_network_is_one_object_and_no_file_holds_it():
     assert mine() is mine() and isinstance(mine(), Architecture)
-    record = json.loads(json.dumps(to_dict(mine())))
+    record = to_dict(mine())
+    assert record == json.loads(json.dumps(record)), "a checkpoint compares it with what it has read"
     assert record["kind"] == "Own" and record["name"] == "mine"
     with pytest.raises(PwactError, match=r"the network 'mine' itself.*config=pwact\.models\.own"):
         from_dict(record)
