@@ -2,6 +2,7 @@
 
 from pwact.train.checkpoint import load_checkpoint, save_checkpoint
 from pwact.train.evaluate import evaluate, predict, results_table
+from pwact.train.grids import Grid, grid
 from pwact.train.loop import log_spaced, train, train_together
 from pwact.train.recipe import MEMORISE, QUICK, Recipe
 from pwact.train.trained import Trained
@@ -11,11 +12,13 @@ __all__ = [
     "MEMORISE",
     "QUICK",
     "STREAMS",
+    "Grid",
     "Intervention",
     "Member",
     "Recipe",
     "Trained",
     "evaluate",
+    "grid",
     "load_checkpoint",
     "log_spaced",
     "predict",
