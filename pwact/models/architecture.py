@@ -68,8 +68,13 @@ class Own:
 
     def build(self, rngs: nnx.Rngs, *, form: Form = "lax") -> nnx.Module:
         """The network; its convolutions are its own, whatever the `form`."""
-        # A stream of every name, as a network may draw more than parameters.
-        return self.network(rngs=nnx.Rngs(rngs.params()))
+        # A stream of every name, as a network may draw more than parameters. Its streams keep their keys as
+        # plain numbers, which a checkpoint can hold and which jax.random takes as well.
+        network = self.network(rngs=nnx.Rngs(rngs.params()))
+        for _, node in nnx.iter_graph(network):
+            if isinstance(node, nnx.RngKey):
+                node.set_value(jax.random.key_data(node.get_value()))
+        return network
 
 
 @memoized

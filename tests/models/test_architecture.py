@@ -139,6 +139,21 @@ def test_an_own_network_is_built_from_seeds_and_probed():
     assert seeds["head"]["kernel"].shape == (3, 4, 3)
 
 
+def test_random_streams_of_an_own_network_are_numbers_and_work():
+    model = build(mine(), 0)
+    assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(model))} == {
+        jnp.dtype("float32"),
+        jnp.dtype("uint32"),
+    }
+    model.train()
+    x = jax.random.normal(jax.random.key(0), (4, 8, 8, 1))
+    again = build(mine(), 0)
+    again.train()
+    one = model(x)
+    np.testing.assert_array_equal(one, again(x))
+    assert (model(x) != one).any(), "dropout draws anew in each call"
+
+
 def test_an_own_network_is_described_alike_in_every_process():
     program = """
 import functools, sys
