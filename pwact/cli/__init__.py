@@ -14,7 +14,7 @@ import typer
 
 from pwact._version import __version__
 from pwact.cli import experiment, plan, report, sites, stats, study, train
-from pwact.cli.common import ctrl_c, fail, leave_at_once
+from pwact.cli.common import ctrl_c, fail, leave_at_once, programs
 from pwact.errors import PwactError
 
 app = typer.Typer(
@@ -52,6 +52,8 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
         try:
+            if command is not report.command:  # which does without JAX
+                programs.keep()
             command(**arguments)
         except KeyboardInterrupt as interrupt:
             raise Interrupted(str(interrupt)) from interrupt
@@ -68,11 +70,13 @@ for module in (study, train, sites, plan, stats, experiment, report):
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; `--debug` anywhere shows tracebacks.
 
-    Without arguments they are the process's own, and Ctrl-C ends it as soon as the message is out: an XLA
-    that was interrupted can crash when Python takes it apart.
+    Without arguments they are the process's own: compiled programs are kept for the next one, and Ctrl-C ends
+    it as soon as the message is out, as an XLA that was interrupted can crash when Python takes it apart.
     """
-    interrupted = leave_at_once if arguments is None else fail
+    own_process = arguments is None
+    interrupted = leave_at_once if own_process else fail
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    programs.own_process = own_process
     debug = "--debug" in arguments
     with ctrl_c.listening():
         try:

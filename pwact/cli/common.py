@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import pathlib
+import platform
 import re
 import signal
 import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -21,6 +24,9 @@ from pwact.errors import PwactError
 
 DATASET = "mnist5k, digits, bag(size=2000), folder:PATH, npy:PATH, tfds:NAME or an .npz file."
 """What an option that names images takes (`pwact.data.load`)."""
+
+PROGRAM_BYTES = 1 << 30
+"""Of compiled programs that are kept."""
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -95,6 +101,64 @@ class CtrlC:
 
 
 ctrl_c = CtrlC()
+
+
+class Programs:
+    """What XLA has compiled, kept in the user's cache folder for the next process of the command line.
+
+    Only where this process is the command's own: a caller of `main` keeps the settings that it has.
+    """
+
+    def __init__(self) -> None:
+        self.own_process = False
+
+    def keep(self) -> None:
+        """From now on; where there is no such folder, nothing is kept."""
+        from pwact.core.cache_folder import cache_folder
+
+        folder = cache_folder("xla") if self.own_process else None
+        if folder is None:
+            return
+        import jax
+
+        # A torn or foreign entry is compiled anew, which needs no words.
+        warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+        with contextlib.suppress(OSError):
+            _make_room(folder)
+            # XLA would take the code of a processor that knows more than this one, with a warning at most.
+            own = folder / _processor()
+            own.mkdir(mode=0o700, exist_ok=True)
+            for option, value in {
+                "jax_compilation_cache_dir": str(own),
+                "jax_persistent_cache_min_compile_time_secs": 0.0,
+                "jax_persistent_cache_min_entry_size_bytes": -1,
+            }.items():
+                if option.upper() not in os.environ:
+                    jax.config.update(option, value)
+
+
+programs = Programs()
+
+
+def _processor() -> str:
+    """A name for what its processor can do, the same on machines that run each other's code."""
+    words = {platform.machine()}
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("model name", "flags", "Features")):
+                words.add(line)
+    return hashlib.sha256("\n".join(sorted(words)).encode()).hexdigest()[:16]
+
+
+def _make_room(folder: pathlib.Path) -> None:
+    """Remove what was made longest ago while there is more than `PROGRAM_BYTES`."""
+    made = [(path.stat(), path) for path in folder.glob("*/*") if path.is_file()]
+    total = sum(found.st_size for found, _ in made)
+    for found, path in sorted(made, key=lambda one: one[0].st_mtime):
+        if total <= PROGRAM_BYTES:
+            return
+        path.unlink(missing_ok=True)
+        total -= found.st_size
 
 
 def new_path(stem: str, suffix: str = "") -> pathlib.Path:
