@@ -27,10 +27,12 @@ class Named:
     Args:
         values: the array, or a `Counter` of its shape, which NumPy reads as int64.
         dims: one name an axis, in order: `row`, `column`, `channel`, `class`, `rank`, ...
+        unit: where there is one that is not the activation's own, such as `bit`.
     """
 
     values: Any
     dims: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+    unit: str = dataclasses.field(default="", metadata={"static": True})
 
 
 Result = dict[str, Named]

@@ -83,5 +83,5 @@ def _boxes(node: xr.Dataset, tables: tuple[np.ndarray, np.ndarray], site: str) -
                 "give the sites of the probe that was swept",
             )
         edges = np.stack([rows[row], columns[column]], -1)  # [..., first or last, row or column]
-        boxes[f"{owner}.box"] = ((*dims, "edge"), edges.reshape(*row.shape, len(EDGES)))
+        boxes[f"{owner}.box"] = ((*dims, "edge"), edges.reshape(*row.shape, len(EDGES)), {"units": "pixel"})
     return boxes

@@ -5,6 +5,7 @@ Equal arguments give the same object, so that a sweep written with it again find
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from pwact.core import arguments
-from pwact.core.accumulator import Accumulator, Named, Result, State
+from pwact.core.accumulator import Accumulator, Result, State
 from pwact.core.caching import memoized
 from pwact.core.streaming.blocks import any_not_finite
 from pwact.core.streaming.conditional import only_if
@@ -90,7 +91,7 @@ def by_class(acc: Accumulator, num_classes: int) -> Accumulator:
 
     def finalize(state: State) -> Result:
         return {
-            name: Named(value.values, ("class", *value.dims))
+            name: dataclasses.replace(value, dims=("class", *value.dims))
             for name, value in jax.vmap(acc.finalize)(state).items()
         }
 
@@ -212,12 +213,9 @@ def on(fn: Callable[[Float[Array, "batch ..."]], Float[Array, "batch ..."]], acc
     def finalize(state: State) -> Result:
         own, broken = state
         return {
-            name: Named(
-                jnp.where(broken, jnp.inf, value.values)
-                if jnp.issubdtype(getattr(value.values, "dtype", jnp.int32), jnp.floating)
-                else value.values,
-                value.dims,
-            )
+            name: dataclasses.replace(value, values=jnp.where(broken, jnp.inf, value.values))
+            if jnp.issubdtype(getattr(value.values, "dtype", jnp.int32), jnp.floating)
+            else value
             for name, value in acc.finalize(own).items()
         }
 

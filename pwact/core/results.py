@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from pwact.core.accumulator import Result
+from pwact.core.accumulator import Named, Result
 from pwact.core.provenance import variables_hash
 from pwact.errors import PwactError
 
@@ -28,27 +29,80 @@ def node_name(site: str) -> str:
     return name if name.strip(".") else name.replace(".", "%2E")
 
 
-def to_tree(results: dict[str, Result], attrs: dict[str, Any]) -> xr.DataTree:
+def to_tree(
+    results: dict[str, Result],
+    attrs: dict[str, Any],
+    statistics: Mapping[str, str] | None = None,
+    class_names: Sequence[str] = (),
+) -> xr.DataTree:
     """The results of all sites as a tree with `attrs` at its root.
 
-    Where statistics of one site disagree on the length of a dimension, as top_k(3) and top_k(9) do on
-    `rank`, the dimension is called `statistic.rank`.
+    Dimensions whose places have names get coordinates: the numbers q of `quantile`, labels or names of
+    `class`, 1 for the first `rank`, what `edge` lies at where all points have the same edges. Where
+    statistics of one site disagree on a dimension, as top_k(3) and top_k(9) do on `rank`, it is called
+    `statistic.rank`.
+
+    Args:
+        results: of each site, by `statistic.array`.
+        attrs: of the root.
+        statistics: how each was asked for, which becomes part of the `long_name` of its arrays.
+        class_names: of the dataset, if its classes have names.
     """
     nodes = {}
     for site, result in results.items():
-        lengths: dict[str, set[int]] = {}
-        for value in result.values():
-            for dim, size in zip(value.dims, value.values.shape, strict=True):
-                lengths.setdefault(dim, set()).add(size)
-        arrays = {}
+        known = _coordinates(result, tuple(class_names))
+        meanings: dict[str, set[tuple[Any, ...]]] = {}
         for name, value in result.items():
-            owner = name.rpartition(".")[0]
-            dims = [dim if len(lengths[dim]) == 1 else f"{owner}.{dim}" for dim in value.dims]
-            arrays[name] = (dims, np.asarray(value.values))
-        nodes[node_name(site)] = xr.Dataset(arrays, attrs={"site": site})
+            for dim, size in zip(value.dims, value.values.shape, strict=True):
+                meanings.setdefault(dim, set()).add((size, *known.get((_owner(name), dim), ())))
+        arrays, coordinates = {}, {}
+        for name, value in result.items():
+            owner = _owner(name)
+            dims = {dim: dim if len(meanings[dim]) == 1 else f"{owner}.{dim}" for dim in value.dims}
+            arrays[name] = (
+                list(dims.values()),
+                np.asarray(value.values),
+                _words(name, value, statistics or {}),
+            )
+            places = {dims[dim]: known.get((owner, dim), ()) for dim in dims}
+            coordinates |= {dim: list(values) for dim, values in places.items() if values}
+        nodes[node_name(site)] = xr.Dataset(arrays, coordinates, attrs={"site": site})
     tree = xr.DataTree.from_dict(nodes)
     tree.attrs = {"format": FORMAT, **attrs}
     return tree
+
+
+def _owner(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _coordinates(result: Result, class_names: tuple[str, ...]) -> dict[tuple[str, str], tuple[Any, ...]]:
+    """What the places along a dimension of a statistic are called, by (statistic, dimension)."""
+    found: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for name, value in result.items():
+        for dim, size in zip(value.dims, value.values.shape, strict=True):
+            if dim == "rank":
+                found[_owner(name), dim] = tuple(range(1, size + 1))
+            elif dim in ("class", "predicted_class"):
+                found[_owner(name), dim] = class_names if len(class_names) == size else tuple(range(size))
+    for name, value in result.items():
+        dim = {"q": "quantile", "edges": "edge"}.get(name.rpartition(".")[2])
+        if dim is not None and set(value.dims) <= {"class", dim} and value.values.size:
+            places = np.asarray(value.values).reshape(-1, value.values.shape[-1])
+            if (places == places[0]).all():  # of each class the same
+                # As written: 0.1, and not the float64 nearest to float32's 0.1.
+                found[_owner(name), dim] = tuple(float(str(place)) for place in places[0])
+    return found
+
+
+def _words(name: str, value: Named, statistics: Mapping[str, str]) -> dict[str, str]:
+    """Attributes of an array, as netCDF's conventions call them."""
+    asked = [statistic for statistic in statistics if name.startswith(f"{statistic}.")]
+    words = {"units": value.unit} if value.unit else {}
+    if asked:
+        statistic = max(asked, key=len)
+        words["long_name"] = f"{name.removeprefix(statistic + '.')} of {statistics[statistic]}"
+    return words
 
 
 def save_results(results: xr.DataTree, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:

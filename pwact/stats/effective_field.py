@@ -162,9 +162,9 @@ def _described(power: np.ndarray, theoretical: Any) -> Result:
     size = (np.nan, np.nan) if theoretical is None else theoretical.size
     return {
         "power": Named(power, ("row", "column")),
-        "center": Named(center, ("axis",)),
-        "sigma": Named(np.sqrt(spread), ("axis",)),
-        "pixels": Named(np.asarray(pixels), ()),
-        "size": Named(np.sqrt(pixels), ()),
-        "theoretical_size": Named(np.array(size, np.float64), ("axis",)),
+        "center": Named(center, ("axis",), "pixel"),
+        "sigma": Named(np.sqrt(spread), ("axis",), "pixel"),
+        "pixels": Named(np.asarray(pixels), (), "pixel"),
+        "size": Named(np.sqrt(pixels), (), "pixel"),
+        "theoretical_size": Named(np.array(size, np.float64), ("axis",), "pixel"),
     }

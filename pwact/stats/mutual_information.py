@@ -79,8 +79,8 @@ def mutual_information(num_classes: int, *, threshold: float = 0.0) -> Accumulat
         corrected = nats + (occur - pairs - 1) / (2 * n)
         return {
             "count": Named(state.images, ("class",)),
-            "raw": Named(jnp.where(_some(images), nats / math.log(2), jnp.nan), dims),
-            "corrected": Named(jnp.where(_some(images), corrected / math.log(2), jnp.nan), dims),
+            "raw": Named(jnp.where(_some(images), nats / math.log(2), jnp.nan), dims, unit="bit"),
+            "corrected": Named(jnp.where(_some(images), corrected / math.log(2), jnp.nan), dims, unit="bit"),
         }
 
     return classes._replace(finalize=finalize)

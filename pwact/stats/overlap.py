@@ -175,7 +175,8 @@ def overlap(quantile: float = 0.995, *, receptive_field: ReceptiveField | None =
             "intersection": state.both,
             "union": union,
         }
-        named = {name: Named(array, ("channel",)) for name, array in arrays.items()}
+        units = {"intersection": "pixel", "union": "pixel"}
+        named = {name: Named(array, ("channel",), units.get(name, "")) for name, array in arrays.items()}
         return {**named, "object_share": Named(m, ())}
 
     return Accumulator(*(init, update, merge, finalize, advance), passes=search.passes + 1, channelwise=True)

@@ -70,6 +70,46 @@ def test_a_dimension_of_several_lengths_bears_the_statistics_name():
     assert node["by.many.value"].dims == ("by.many.rank", "channel")
 
 
+def test_places_along_a_dimension_are_called_what_they_are():
+    two, deep = np.zeros((2, 3)), np.zeros((4, 2, 3))
+    result = {
+        "low.value": Named(two, ("quantile", "channel")),
+        "low.q": Named(np.array([0.1, 0.25], np.float32), ("quantile",)),
+        "top.value": Named(two, ("rank", "channel")),
+        "each.value": Named(deep, ("class", "quantile", "channel")),
+        "each.q": Named(np.tile(np.float32([0.1, 0.25]), (4, 1)), ("class", "quantile")),
+        "h.count": Named(np.zeros((1, 3)), ("bin", "channel")),
+        "h.edges": Named(np.array([0, 0.5], np.float32), ("edge",)),
+        "own.edges": Named(np.zeros((2, 3)), ("own", "channel"), "bit"),
+    }
+    names = ("ant", "bee", "cat", "dog")
+    statistics = {"low": "quantiles([0.1, 0.25])", "own": "mine()"}
+    node = to_tree({"relu": result}, {}, statistics, names)["relu"].to_dataset()
+    assert {name: list(places.values) for name, places in node.coords.items()} == {
+        "quantile": [0.1, 0.25],
+        "rank": [1, 2],
+        "class": list(names),
+        "edge": [0, 0.5],
+    }
+    assert node["each.value"].sel(quantile=0.1, **{"class": "bee"}).dims == ("channel",)
+    assert node["low.value"].attrs == {"long_name": "value of quantiles([0.1, 0.25])"}
+    assert node["own.edges"].attrs == {"units": "bit", "long_name": "edges of mine()"}
+    assert to_tree({"relu": result}, {})["relu"]["class"].values.tolist() == [0, 1, 2, 3]
+
+
+def test_quantiles_of_other_numbers_have_a_dimension_of_their_own():
+    result = {
+        f"{name}.{array}": value
+        for name, q in (("low", [0.1]), ("high", [0.9]))
+        for array, value in (
+            ("value", Named(np.zeros((1, 3)), ("quantile", "channel"))),
+            ("q", Named(np.array(q, np.float32), ("quantile",))),
+        )
+    }
+    node = to_tree({"relu": result}, {})["relu"]
+    assert node["low.quantile"].values == [0.1] and node["high.quantile"].values == [0.9]
+
+
 def test_an_existing_file_is_replaced_only_when_asked(tree, tmp_path):
     path = tmp_path / "r.nc"
     save_results(tree, path)

@@ -94,7 +94,8 @@ def sweep(
 
     Returns:
         A node a site (`pwact.core.node_name` of it) with variables `statistic.array`, named dimensions,
-        and provenance in the root's attributes. Statistics of two sites, such as `cka()`, have a node
+        coordinates where their places have names (`quantile`, `class`, `rank`, `edge`), and provenance in
+        the root's attributes. Statistics of two sites, such as `cka()`, have a node
         for every pair, called `earlier & later`.
 
     Raises:
@@ -136,6 +137,7 @@ def sweep(
             told = "The statistics so far are lost." if saver is None else saver.told
             raise KeyboardInterrupt(str(interrupt) or told) from None
         place = run.place
+        asked_for = {name: described(acc) for name, acc in statistics.items()}
         tree = to_tree(
             results,
             {
@@ -148,7 +150,7 @@ def sweep(
                 "order_sha256": place.order,
                 "preprocess": _describe(preprocess),
                 "sites": json.dumps(list(task.sites)),
-                "statistics": json.dumps({name: described(acc) for name, acc in statistics.items()}),
+                "statistics": json.dumps(asked_for),
                 **({} if gradient_of is None else {"gradient_of": described(gradient_of)}),
                 "images": images,
                 "passes": run.passes,
@@ -165,6 +167,8 @@ def sweep(
                 **({} if file is None or not file.damage else {"state_damage": file.damage}),
                 "command": shlex.join(sys.argv),
             },
+            asked_for,
+            getattr(dataset, "class_names", ()),
         )
         if file is not None and not keep_state:
             file.remove()

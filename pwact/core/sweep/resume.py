@@ -210,7 +210,7 @@ def content(place: Place, note: dict[str, Any]) -> Content:
     arrays = {f"carry{path}": np.asarray(leaf) for path, leaf in place.carry.items()}
     arrays |= {f"found {number}": np.asarray(value.values) for number, (*_, value) in enumerate(found)}
     note = note | {name: getattr(place, name) for name in NOTED}
-    note["found"] = [[node, name, list(value.dims)] for node, name, value in found]
+    note["found"] = [[node, name, list(value.dims), value.unit] for node, name, value in found]
     return Content(note, {"index": place.index, **arrays})
 
 
@@ -218,8 +218,8 @@ def place_of(content: Content) -> Place:
     """The place that `content` made this of."""
     note, arrays = content
     found: dict[str, Result] = {}
-    for number, (node, name, dims) in enumerate(note["found"]):
-        found.setdefault(node, {})[name] = Named(arrays[f"found {number}"].copy(), tuple(dims))
+    for number, (node, name, dims, unit) in enumerate(note["found"]):
+        found.setdefault(node, {})[name] = Named(arrays[f"found {number}"].copy(), tuple(dims), unit)
     carry = {name.removeprefix("carry"): arrays[name] for name in arrays if name.startswith("carry")}
     noted = {name: note[name] for name in NOTED} | decided(note)
     return Place(index=arrays["index"].copy(), carry=carry, found=found, **noted)
