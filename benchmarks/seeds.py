@@ -38,6 +38,8 @@ from pwact.data import Dataset, Preprocess, digits, mnist5k, split
 from pwact.models import build, quick
 from pwact.train import QUICK, program, train
 from pwact.train.company import Company
+from pwact.train.recipe import NUMBERS
+from pwact.train.treatment import stream_keys
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 
@@ -46,28 +48,36 @@ def ways(data: Dataset, seeds: range) -> dict[str, Callable[[], None]]:
     """Each way to train one epoch of every seed, compiled and ready."""
     config = quick(data.image_shape, data.num_classes)
     networks = train(config, data, seeds=seeds, treatment="untrained")
-    company = Company(networks, data)
-    lonely = [Company(train(config, data, seeds=[seed], treatment="untrained"), data) for seed in seeds]
+    company = Company(networks, data, devices=1, resident=True)
+    lonely = [
+        Company(train(config, data, seeds=[seed], treatment="untrained"), data, devices=1, resident=True)
+        for seed in seeds
+    ]
+    steps = company.task.steps
     together = {"carry": company.init()}
     apart = [one.init() for one in lonely]
 
     def one_call() -> None:
-        together["carry"], _, _ = company.epoch(together["carry"], 0)
+        together["carry"], _ = company.steps(together["carry"], 0, 0, steps)
 
     def separate_calls() -> None:
         for place, one in enumerate(lonely):
-            apart[place], _, _ = one.epoch(apart[place], 0)
+            apart[place], _ = one.steps(apart[place], 0, 0, steps)
 
-    pixels, labels = jnp.asarray(data.read(np.arange(len(data))).image), jnp.asarray(data.labels)
-    plan = backend.SeedPlan(len(seeds), 1, scan=True, convolution="slices")
-    epoch = program.training(config, QUICK, networks.preprocess, None, plan, len(data), str(pixels.dtype))
-    keys = jax.vmap(jax.random.key)(jnp.array(seeds, jnp.uint32))
-    tiled = jnp.tile(labels, (len(seeds), 1))
-    vmapped = {"carry": program.first(config, QUICK, len(data))(keys)}
+    side_by_side = backend.SeedPlan(len(seeds), 1, scan=True, convolution="slices")
+    task = dataclasses.replace(company.task, plan=side_by_side)
+    keys = program.Keys.of(networks.members)
+    numbers = jax.tree.map(jnp.asarray, program.numbers_of(QUICK, networks.members))
+    labels = jnp.tile(jnp.asarray(data.labels), (len(seeds), 1))
+    places = program.ordering(task)(keys.order, labels, jnp.int32(0))
+    run = program.stepping(task)
+    vmapped = {"carry": program.first(task)(stream_keys(networks.members, "initialisation"), numbers)}
 
     def one_vmapped_program() -> None:
-        vmapped["carry"], _, _ = epoch(vmapped["carry"], keys, 0, pixels, tiled)
+        start = (vmapped["carry"], numbers, keys, labels, places)
+        vmapped["carry"], _ = run(*start, 0, 0, steps, company.pixels)
 
+    pixels, own_labels = company.pixels, jnp.asarray(data.labels)
     step, start = plain_step(data, networks.preprocess)
     states = [start(seed) for seed in seeds]
     batch = QUICK.batch_size
@@ -77,7 +87,7 @@ def ways(data: Dataset, seeds: range) -> dict[str, Callable[[], None]]:
         for place in range(len(seeds)):
             state = states[place]
             for t in range(len(data) // batch):
-                state = step(*state, pixels, labels, orders[place, t * batch : t * batch + batch])
+                state = step(*state, pixels, own_labels, orders[place, t * batch : t * batch + batch])
             states[place] = jax.block_until_ready(state)
 
     return {
@@ -91,7 +101,7 @@ def ways(data: Dataset, seeds: range) -> dict[str, Callable[[], None]]:
 def plain_step(data: Dataset, preprocess: Preprocess) -> tuple[Callable, Callable]:
     """A jitted training step with XLA's convolutions, and the state that it starts from."""
     config = quick(data.image_shape, data.num_classes)
-    optimizer = QUICK.transformation(len(data))
+    optimizer = QUICK.transformation({name: getattr(QUICK, name) for name in NUMBERS}, len(data))
     graph = nnx.graphdef(build(config, 0))
 
     def start(seed: int) -> tuple:
@@ -152,7 +162,7 @@ def main() -> None:
         "claim": "10 seeds in one call cost at most 1.0 of 10 separate loops",
         "seeds": options.seeds,
         "rounds": options.rounds,
-        "recipe": dataclasses.asdict(QUICK),
+        "recipe": QUICK.to_dict(),
         "plan": backend.seed_plan(options.seeds)._asdict(),
         "cores": backend.cores(),
         "machine": {name: text for name, text in provenance.machine().items() if name != "platform"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
 import hashlib
 import inspect
@@ -185,6 +186,13 @@ def described(value: Any) -> str:
         return f"{value.__module__}.{value.__qualname__}#{_code_hash(value.__code__)}"
     if callable(value) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, functools.partial):
+        return f"partial({described(value.func)}, {described(value.args)}, {described(value.keywords)})"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+        return f"{type(value).__name__}({', '.join(f'{name}={described(part)}' for name, part in fields)})"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(described, value))})"
     return repr(value)
 
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pwact.core import backend
 from pwact.core.backend import SeedPlan
@@ -106,7 +106,7 @@ class Task:
         """Where an array lies whose axes are split like this; None with one device."""
         if self.plan.devices == 1:
             return None
-        mesh = jax.make_mesh((self.plan.devices,), ("data",), devices=jax.devices()[: self.plan.devices])
+        mesh = Mesh(np.array(jax.devices()[: self.plan.devices]), ("data",))
         return NamedSharding(mesh, PartitionSpec(*axes))
 
 

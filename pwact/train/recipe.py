@@ -282,6 +282,16 @@ class Recipe:
                 ", ".join(sorted(set(fields) - known)),
                 "correct the fields of the recipe",
             )
+        for name in DOORS.keys() & fields.keys():
+            for text in fields[name] if name in SEVERAL else (fields[name],):
+                try:
+                    opened(text, DOORS[name][0])
+                except PwactError as error:
+                    raise PwactError(
+                        f"{name} as text that makes it: {error.expected}",
+                        error.found,
+                        "correct it, or pass recipe= with the method of your own, which no file holds",
+                    ) from None
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
         }
