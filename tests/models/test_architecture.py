@@ -227,3 +227,29 @@ for text in sys.stdin.read().splitlines():
 def test_two_networks_of_a_kind_are_told_apart():
     assert MobileNet(SHAPE, 4, widths=(4, 8), strides=(1, 2)) != MobileNet(SHAPE, 4, (4, 8), (1, 1))
     assert ResNet(SHAPE, 4) == ResNet(SHAPE, 4, shortcut="project")
+
+
+def test_an_own_network_is_trained_saved_and_loaded(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 1), np.uint8)
+    data = pwact.data.arrays(pixels, np.arange(24) % 3, name="noise")
+    recipe = pwact.train.Recipe(epochs=1, batch_size=8)
+    trained = pwact.train.train(mine(), data, seeds=[0, 1], recipe=recipe, folder=tmp_path / "run")
+    loaded = pwact.train.load_checkpoint(tmp_path / "run", config=mine())
+    assert loaded.config == mine()
+    for one, other in zip(jax.tree.leaves(trained.at(1)), jax.tree.leaves(loaded.at(1)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(PwactError, match="pass it unchanged"):
+        pwact.train.load_checkpoint(tmp_path / "run")
+
+
+def test_training_leaves_fixed_kernels_alone():
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 1), np.uint8)
+    data = pwact.data.arrays(pixels, np.arange(24) % 3, name="noise")
+    recipe = pwact.train.Recipe(epochs=1, batch_size=8)
+    config = HMAX((16, 16, 1), 3, bands=1, templates=4)
+    before, after = (
+        pwact.train.train(config, data, seeds=[0], recipe=recipe, treatment=treatment).at(0)
+        for treatment in ("untrained", "trained")
+    )
+    for (path, one), other in zip(nnx.to_flat_state(before), jax.tree.leaves(after), strict=True):
+        assert bool((one[...] == other).all()) == (path[0] != "head"), path
