@@ -8,13 +8,42 @@ from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
-from pwact.cli.common import DATASET
+from pwact.cli.common import DATASET, console
 from pwact.errors import PwactError
 
 RunFolder = Annotated[pathlib.Path, typer.Argument(help="A folder that `pwact train` made.")]
+
+
+def _list(asked: bool) -> None:
+    """--list: every statistic with what it takes and the first line of its description."""
+    if not asked:
+        return
+    import inspect
+
+    import pwact
+
+    table = Table("statistic", "gives", show_header=False, box=None, pad_edge=False)
+    for name in sorted(pwact.stats.__all__):
+        factory = getattr(pwact.stats, name)
+        options = inspect.signature(factory).parameters.values()
+        told = (option.replace(annotation=option.empty) for option in options)
+        line = (inspect.getdoc(factory) or "").partition("\n")[0]
+        table.add_row(escape(f"{name}({', '.join(map(str, told))})"), escape(line))
+    console.print(table)
+    raise typer.Exit
+
+
 Statistics = Annotated[
-    list[str], typer.Argument(help="Statistics, as in pwact.stats; NAME=STATISTIC names one.")
+    list[str],
+    typer.Argument(
+        help="Statistics, which `pwact stats --list` lists, as in pwact.stats; NAME=STATISTIC names one."
+    ),
+]
+List = Annotated[
+    bool, typer.Option("--list", callback=_list, is_eager=True, help="List the statistics, and stop.")
 ]
 Sites = Annotated[
     list[str] | None, typer.Option(help="A site; repeat for more.", show_default="the ReLU maps")
@@ -80,6 +109,10 @@ def ask(
         )
     seed = trained.seeds[0] if network is None else network
     probe = pwact.probe(build(trained.config, 0), np.zeros((1, *trained.config.image_shape), np.float32))
+    for text in sites or ():
+        if "," in text and text not in probe.sites:
+            told = " ".join(f"--sites {name.strip()}" for name in text.split(",") if name.strip())
+            raise PwactError("one site after each --sites", f"--sites {text}", f"repeat it: {told}")
     places = sites or [name for name, site in probe.sites.items() if site.is_map and name.endswith(".relu")]
     return Question(trained, seed, probe, trained.at(trained.seeds.index(seed)), data, chosen, places)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
 import typer
 
@@ -27,6 +28,7 @@ def command(
     from pwact.models import build, quick
     from pwact.train import load_checkpoint
 
+    config: Any
     if run is None:
         data = pwact.data.load(dataset or "mnist5k")
         config = quick(data.image_shape, data.num_classes)

@@ -16,6 +16,7 @@ from pwact.cli.question import (
     BatchSize,
     GradientOf,
     Images,
+    List,
     Memory,
     MicroBatch,
     Network,
@@ -58,6 +59,7 @@ def command(
     fresh: bool = typer.Option(
         False, "--fresh", help="Begin anew, whatever an interrupted command has kept."
     ),
+    every: List = False,
 ) -> None:
     """Compute statistics of every point over a whole dataset and save them as netCDF4 (opens in xarray).
 

@@ -86,12 +86,12 @@ def _coordinates(result: Result, class_names: tuple[str, ...]) -> dict[tuple[str
             elif dim in ("class", "predicted_class"):
                 found[_owner(name), dim] = class_names if len(class_names) == size else tuple(range(size))
     for name, value in result.items():
-        dim = {"q": "quantile", "edges": "edge"}.get(name.rpartition(".")[2])
-        if dim is not None and set(value.dims) <= {"class", dim} and value.values.size:
+        along = {"q": "quantile", "edges": "edge"}.get(name.rpartition(".")[2])
+        if along is not None and set(value.dims) <= {"class", along} and value.values.size:
             places = np.asarray(value.values).reshape(-1, value.values.shape[-1])
             if (places == places[0]).all():  # of each class the same
                 # As written: 0.1, and not the float64 nearest to float32's 0.1.
-                found[_owner(name), dim] = tuple(float(str(place)) for place in places[0])
+                found[_owner(name), along] = tuple(float(str(place)) for place in places[0])
     return found
 
 

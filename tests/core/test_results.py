@@ -77,7 +77,7 @@ def test_places_along_a_dimension_are_called_what_they_are():
         "low.q": Named(np.array([0.1, 0.25], np.float32), ("quantile",)),
         "top.value": Named(two, ("rank", "channel")),
         "each.value": Named(deep, ("class", "quantile", "channel")),
-        "each.q": Named(np.tile(np.float32([0.1, 0.25]), (4, 1)), ("class", "quantile")),
+        "each.q": Named(np.tile(np.array([0.1, 0.25], np.float32), (4, 1)), ("class", "quantile")),
         "h.count": Named(np.zeros((1, 3)), ("bin", "channel")),
         "h.edges": Named(np.array([0, 0.5], np.float32), ("edge",)),
         "own.edges": Named(np.zeros((2, 3)), ("own", "channel"), "bit"),
@@ -91,10 +91,10 @@ def test_places_along_a_dimension_are_called_what_they_are():
         "class": list(names),
         "edge": [0, 0.5],
     }
-    assert node["each.value"].sel(quantile=0.1, **{"class": "bee"}).dims == ("channel",)
+    assert node["each.value"].sel({"quantile": 0.1, "class": "bee"}).dims == ("channel",)
     assert node["low.value"].attrs == {"long_name": "value of quantiles([0.1, 0.25])"}
     assert node["own.edges"].attrs == {"units": "bit", "long_name": "edges of mine()"}
-    assert to_tree({"relu": result}, {})["relu"]["class"].values.tolist() == [0, 1, 2, 3]
+    assert to_tree({"relu": result}, {})["relu"].to_dataset()["class"].values.tolist() == [0, 1, 2, 3]
 
 
 def test_quantiles_of_other_numbers_have_a_dimension_of_their_own():

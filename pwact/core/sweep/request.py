@@ -14,18 +14,31 @@ from pwact.errors import PwactError
 def check_request(task: Task, known: Shapes, dataset: Any) -> None:
     """What can be known to be wrong from shapes alone."""
     for (node, name, dim), size in known.results.items():
-        if dim == "rank" and size > len(dataset):
-            raise PwactError(
-                f"top_k of {len(dataset)} or less, the images of '{dataset.name}'",
-                f"{size} in '{name}' at '{node}': top_k larger than the dataset",
-                "ask for fewer",
-            )
+        if dim == "rank":
+            points = _points_ranked(known, node, name)
+            if size > len(dataset) * points:
+                raise PwactError(
+                    f"{len(dataset) * points:,} ranks or fewer, the {'images' if points == 1 else 'points'} "
+                    f"of '{dataset.name}'",
+                    f"{size:,} in '{name}' at '{node}', more than there are",
+                    "ask for fewer",
+                )
         if dim == "class" and dataset.labels.max() >= size:
             raise PwactError(
                 f"labels in 0 .. {size - 1} for '{name}'",
                 f"label {dataset.labels.max()} in dataset '{dataset.name}'",
                 "give the statistic the dataset's num_classes",
             )
+
+
+def _points_ranked(known: Shapes, node: str, name: str) -> int:
+    """How many of an image's points at a site are ranked one by one: 1 where images are, or points apart."""
+    site, statistic = known.sites.get(node), name.rpartition(".")[0]
+    of_a_map = site is not None and len(site.shape) == 3
+    placed = any(
+        (node, array, dim) in known.results for array, dim in ((name, "row"), (f"{statistic}.row", "rank"))
+    )
+    return site.shape[0] * site.shape[1] if site is not None and of_a_map and not placed else 1
 
 
 def known_sites(probe: Any, sites: Any) -> tuple[str, ...]:

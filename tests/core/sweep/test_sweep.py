@@ -561,7 +561,14 @@ REFUSED = {
     "batch size 1.5": ({"batch_size": 1.5}, "whole number"),
     "micro-batch 0": ({"micro_batch": 0}, "micro_batch of 1 or more"),
     "micro-batch in words": ({"micro_batch": "quick"}, "micro_batch of 1 or more"),
-    "top_k too large": ({"statistics": {"t": top_k(IMAGES + 1)}}, "top_k larger than the dataset"),
+    "top_k too large": (
+        {"statistics": {"t": top_k(IMAGES + 1)}},
+        "37 ranks or fewer, the images of .*more than there are",
+    ),
+    "more ranks than points": (
+        {"statistics": {"t": per_channel(top_k(IMAGES * 5 * 5 + 1))}, "sites": ["input"]},
+        "925 ranks or fewer, the points of",
+    ),
     "too few classes": ({"statistics": {"c": by_class(moments(), 2)}}, "labels in 0 .. 1"),
     "a map is needed": ({"statistics": {"t": on(lambda x: x[:, :, :, 0], top_k(1))}}, "activation map"),
     "no preprocessing of uint8": ({"preprocess": None}, "float32"),
@@ -593,6 +600,12 @@ def test_an_empty_dataset(probe, variables, data):
 def test_images_of_another_shape(probe, variables):
     with pytest.raises(PwactError, match=r"float32\[2, 5, 5, 2\]|5, 5, 2"):
         sweep(probe, variables, floats(np.zeros((3, 5, 5, 3))), preprocess=None)
+
+
+def test_of_a_channel_more_points_are_ranked_than_there_are_images(probe, variables, data):
+    tree = sweep(probe, variables, data, {"t": per_channel(top_k(IMAGES + 3))}, sites=["input"])
+    assert tree["input"]["t.value"].sizes["rank"] == IMAGES + 3
+    assert (np.diff(tree["input"]["t.value"], axis=0) <= 0).all()
 
 
 def test_top_k_of_all_images_works(probe, variables, data):
