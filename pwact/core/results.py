@@ -55,7 +55,8 @@ def to_tree(
         for name, value in result.items():
             for dim, size in zip(value.dims, value.values.shape, strict=True):
                 meanings.setdefault(dim, set()).add((size, *known.get((_owner(name), dim), ())))
-        arrays, coordinates = {}, {}
+        arrays = {}
+        coordinates: dict[str, list[Any]] = {}
         for name, value in result.items():
             owner = _owner(name)
             dims = {dim: dim if len(meanings[dim]) == 1 else f"{owner}.{dim}" for dim in value.dims}
