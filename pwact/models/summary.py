@@ -23,7 +23,7 @@ def summary(architecture: Architecture) -> str:
         >>> from pwact.models import ModelConfig, summary
         >>> print(summary(ModelConfig((8, 8, 1), 2, widths=(4,), strides=(1,), first_kernel_size=3)))
         block     output  receptive field  parameters  multiplications
-        blocks.0  8x8x4     3x3, stride 1          44            2,304
+        blocks.0  8x8x4   3x3, stride 1x1          44            2,304
         head      2           whole image          10                8
         total                                      54            2,312
     """
