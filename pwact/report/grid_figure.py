@@ -77,10 +77,10 @@ def _figure(table: pd.DataFrame, factors: dict[str, list[str]], asked: dict[str,
     split = "test" if "test" in set(table.split) else "train"
     table = table[table.split == split]
     widths = [
-        max(2.2, (1.25 if max(map(len, levels)) > 9 else 0.75) * len(levels) + 0.9)
+        max(2.6, (1.25 if max(map(len, levels)) > 9 else 0.75) * len(levels) + 0.9)
         for levels in factors.values()
     ]
-    figure = Figure(figsize=(sum(widths) + 0.6, 3.4), layout="constrained")
+    figure = Figure(figsize=(sum(widths) + 0.6, 4.0), layout="constrained")
     panels = figure.subplots(1, len(factors), sharey=True, squeeze=False, width_ratios=widths)[0]
     for panel, (name, levels) in zip(panels, factors.items(), strict=True):
         _panel(panel, table, name, factors, asked["mode"])
@@ -92,6 +92,7 @@ def _figure(table: pd.DataFrame, factors: dict[str, list[str]], asked: dict[str,
         if any(len(level) > 7 for level in levels):
             panel.tick_params(axis="x", labelsize=7)
     panels[0].yaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %")
+    panels[0].set_ylim(*_range(table.accuracy))
     panels[0].set_ylabel("held-out accuracy" if split == "test" else "training accuracy")
     seeds = len(asked["seeds"])
     many = (
@@ -126,7 +127,8 @@ def _panel(panel: Axes, table: pd.DataFrame, name: str, factors: dict[str, list[
         panel.plot(at, values, "o", color=hue, markersize=3.6, alpha=0.6, markeredgewidth=0)
         _means(panel, at, values, hue, combined[group[0]] if apart else "")
     if apart:
-        panel.legend(title=", ".join(others), title_fontsize=8, loc="best", handlelength=1.2)
+        below: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "ncols": 2}
+        panel.legend(title=", ".join(others), title_fontsize=8, handlelength=1.2, columnspacing=1.0, **below)
 
 
 def _means(panel: Axes, at: np.ndarray, values: np.ndarray, hue: str, label: str) -> None:
@@ -134,9 +136,20 @@ def _means(panel: Axes, at: np.ndarray, values: np.ndarray, hue: str, label: str
     count = values.shape[1]
     reach = stats.t.ppf(0.975, count - 1) * values.std(1, ddof=1) / math.sqrt(count) if count > 1 else None
     mean = values.mean(1)
+    if reach is not None:
+        reach = np.abs(np.clip([mean - reach, mean + reach], 0, 1) - mean)
     panel.errorbar(
         at, mean, reach, color=hue, marker="D", markersize=4.5, linewidth=1.5, capsize=3, label=label
     )
+
+
+def _range(accuracy: pd.Series) -> tuple[float, float]:
+    """An axis around the points; an interval of few seeds may leave it."""
+    low, high = accuracy.min(), accuracy.max()
+    if math.isnan(low):
+        return 0.0, 1.0
+    room = max(0.15 * (high - low), 0.005)
+    return low - room, high + room
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -15,7 +15,6 @@ import pandas as pd
 import xarray as xr
 
 from pwact.core.results import save_results
-from pwact.errors import PwactError
 from pwact.records import write_text
 from pwact.train.checkpoint import RECORD, load_checkpoint, save_checkpoint
 from pwact.train.grids.cells import Cell
@@ -124,16 +123,3 @@ def forget(workplace: Path | None) -> None:
     """Take away what a group saved while it trained."""
     if workplace is not None and workplace.exists():
         shutil.rmtree(workplace)
-
-
-def check_level(known: dict[str, tuple[object, ...]], levels: dict[str, object]) -> None:
-    """Refuse levels that a grid does not have."""
-    if set(levels) != set(known):
-        raise PwactError(
-            f"a level of each of: {', '.join(known)}", ", ".join(levels) or "none", "name one each"
-        )
-    for name, level in levels.items():
-        if level not in known[name]:
-            raise PwactError(
-                f"{name} as one of: {', '.join(map(str, known[name]))}", repr(level), "pick one of these"
-            )

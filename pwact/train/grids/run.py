@@ -15,6 +15,7 @@ import xarray as xr
 
 from pwact.data.dataset import Dataset
 from pwact.data.preprocess import Preprocess
+from pwact.errors import PwactError
 from pwact.models.architecture import to_dict
 from pwact.train.evaluate import check_fit, evaluate
 from pwact.train.grids import record
@@ -23,7 +24,7 @@ from pwact.train.grids.differences import differences_of
 from pwact.train.grids.draft import Draft
 from pwact.train.grids.factors import Factor, Mode, factors_of
 from pwact.train.grids.fit import Job, fit, groups_of
-from pwact.train.grids.keep import Shelf, check_level, forget
+from pwact.train.grids.keep import Shelf, forget
 from pwact.train.grids.tables import curves_of, results_of, summary_of
 from pwact.train.grids.values import shown
 from pwact.train.recipe import Recipe
@@ -64,13 +65,15 @@ class Grid:
 
         Args:
             levels: one of each factor, as tables show them.
+
+        Raises:
+            PwactError: no cell has these levels.
         """
-        check_level({factor.name: factor.labels for factor in self.factors}, levels)
-        found = [cell for cell in self.cells if cell.labels == levels]
-        check_level(
-            {"cell": tuple(cell.name for cell in self.cells)}, {"cell": found[0].name if found else levels}
-        )
-        return self.shelf.trained(found[0])
+        for cell in self.cells:
+            if cell.labels == levels:
+                return self.shelf.trained(cell)
+        some = "; ".join(cell.name for cell in self.cells[:6]) + ("; ..." if len(self.cells) > 6 else "")
+        raise PwactError(f"the levels of a cell: {some}", f"{levels}", "see Grid.summary")
 
     @property
     def split(self) -> str:

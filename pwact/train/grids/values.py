@@ -7,6 +7,8 @@ import types
 import typing
 from typing import Any, Literal, Union
 
+import numpy as np
+
 from pwact.core.caching import described
 from pwact.core.registry import nearest
 from pwact.errors import PwactError
@@ -72,7 +74,10 @@ def typed(name: str, kind: Any, given: Any) -> Any:
         >>> typed("widths", tuple[int, ...], "(16, 32)"), typed("learning_rate", float, "1e-2")
         ((16, 32), 0.01)
     """
+    given = given.item() if isinstance(given, np.generic) else given
     kinds = _alternatives(kind)
+    if kinds == [Any]:
+        kinds = [int, float, bool, str, object]
     choices = [
         choice for each in kinds if typing.get_origin(each) is Literal for choice in typing.get_args(each)
     ]
@@ -165,24 +170,21 @@ def _one_bracket(text: str) -> bool:
 
 
 def _checked(name: str, kinds: list[Any], given: Any) -> Any:
-    """A value that is no text: numbers and tuples of the right kind; an object is the field's to judge."""
-    plain = [each for each in kinds if each in (int, float, bool, str, type(None))]
-    truth = isinstance(given, bool)
-    for each in kinds:
-        if typing.get_origin(each) is tuple and isinstance(given, tuple | list):
-            item = typing.get_args(each)[0]
-            return tuple(
-                typed(name, item, value) if not hasattr(value, "_fields") else value for value in given
-            )
-    if (bool in plain and truth) or (None.__class__ in plain and given is None):
-        return given
-    number = isinstance(given, int | float) and not truth and math.isfinite(given)
-    if number and float in plain:
-        return float(given)
-    if number and int in plain and given == int(given):
-        return int(given)
-    if len(plain) < len(kinds) and not number and not truth and given is not None:
-        return given
+    """A value that is no text: of the right kind, or an object that is the field's to judge."""
+    simple = [each for each in kinds if each in (int, float, bool, str, type(None))]
+    several = next((each for each in kinds if typing.get_origin(each) is tuple), None)
+    if isinstance(given, bool | None):
+        if type(given) in simple:
+            return given
+    elif isinstance(given, int | float):
+        if float in simple and math.isfinite(given):
+            return float(given)
+        if int in simple and given == int(given):
+            return int(given)
+    elif several is not None and isinstance(given, tuple | list) and not hasattr(given, "_fields"):
+        return tuple(typed(name, typing.get_args(several)[0], value) for value in given)
+    elif len(simple) < len(kinds):
+        return given if several is None else (given,)
     raise PwactError(f"{name} as {_words(kinds)}", repr(given)[:80], f"correct {name}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +74,11 @@ def test_a_list_that_is_no_list_is_refused(text):
         (tuple[str | Recipe, ...], "none", ()),
         (tuple[str | Recipe, ...], "()", ()),
         (str | Recipe, QUICK, QUICK),
+        (tuple[str | Recipe, ...], QUICK, (QUICK,)),
+        (tuple[str | Recipe, ...], ["a()", QUICK], ("a()", QUICK)),
+        (int, np.int64(3), 3),
+        (Any, "3", 3),
+        (Any, "a()", "a()"),
     ],
 )
 def test_a_value_is_read_by_the_annotation_of_its_field(kind, given, value):
@@ -88,6 +94,7 @@ def test_a_value_is_read_by_the_annotation_of_its_field(kind, given, value):
         (int, True),
         (int, 1.5),
         (float, "nan"),
+        (float, float("inf")),
         (float, "fast"),
         (float, None),
         (bool, "yes"),

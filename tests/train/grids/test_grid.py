@@ -234,9 +234,11 @@ def test_images_and_corruption_vary_with_one_preprocessing(config, parts):
 
 def test_levels_that_a_grid_does_not_have_are_named(rates):
     _, found = rates
-    with pytest.raises(PwactError, match="learning_rate as one of"):
+    with pytest.raises(
+        PwactError, match=r"learning_rate=0\.01; learning_rate=0\.02; found {.learning_rate.: 0\.5}"
+    ):
         found.at(learning_rate=0.5)
-    with pytest.raises(PwactError, match="a level of each of"):
+    with pytest.raises(PwactError, match="the levels of a cell"):
         found.at()
 
 
