@@ -258,7 +258,7 @@ EXPERIMENT = Experiment(
     seeds=3,
     run=run,
     remarks=(
-        "The learning rate falls along half a cosine. On other seeds (100 and 101), before this, a constant "
-        "one left class means up to .9 off in a coordinate.",
+        "The learning rate falls along half a cosine. On other seeds (100 and 101), before this, a "
+        "constant one left class means up to .9 off in a coordinate.",
     ),
 )

@@ -165,10 +165,11 @@ EXPERIMENT = Experiment(
     seeds=3,
     run=run,
     remarks=(
-        "The learning rate falls along half a cosine. On other seeds (100 and 101), before this, networks at a "
-        "constant one changed faster than the running averages of batch norm follow, with weight decay of .01 "
-        "or more and, in batches of 25, with norm loss: test accuracy of .18 and .86 with a factor of .01, "
-        "and .95 and .98 once the averages were taken anew of the final networks.",
+        "The learning rate falls along half a cosine. On other seeds (100 and 101), before this, "
+        "networks at a constant one changed faster than the running averages of batch norm follow, "
+        "with weight decay of .01 or more and, in batches of 25, with norm loss: test accuracy of .18"
+        " and .86 with a factor of .01, and .95 and .98 once the averages were taken anew of the "
+        "final networks.",
         "Lengths are those of convolutions' filters. The readout, which no normalisation follows, is apart.",
     ),
 )

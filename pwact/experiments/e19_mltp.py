@@ -197,8 +197,9 @@ EXPERIMENT = Experiment(
     seeds=5,
     run=run,
     remarks=(
-        "The criterion with 200 images is missed, and five seeds cannot decide it. Asked afterwards of 20 other "
-        "seeds (200 to 219), the gain over SGD with as many epochs is .009 with a standard error of .012; over "
-        "seeds it deviates by .053, so about half of all groups of five lie below .01.",
+        "The criterion with 200 images is missed, and five seeds cannot decide it. Asked afterwards "
+        "of 20 other seeds (200 to 219), the gain over SGD with as many epochs is .009 with a "
+        "standard error of .012; over seeds it deviates by .053, so about half of all groups of five "
+        "lie below .01.",
     ),
 )
