@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from pwact.core.one_process import one_process
 from pwact.core.registry import nearest
 from pwact.data.dataset import Dataset
 from pwact.data.preprocess import Preprocess
@@ -171,20 +173,23 @@ def train_together(
     steps = recipe.steps_per_epoch(len(dataset))
     total = 0 if treatment == "untrained" else recipe.epochs * steps
     saved = None
-    if place is not None and place.exists():
-        saved = _found(place, networks, total, devices)
-    stays = feed.is_resident(dataset) if saved is None else saved.resident
-    company = Company(networks, dataset, devices, stays, workers)
-    run = _Run(company, test, total, place, set(snapshots), keep_diverged, command, started)
-    run.begin(networks, saved, log_every or steps, tensorboard)
-    try:
-        while run.done < total:
-            run.segment(progress)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"training of {total} steps stopped; {_saved(place)}") from None
-    finally:
-        run.close()
-    return run.networks
+    with contextlib.ExitStack() as held:
+        if place is not None and place.exists():
+            held.enter_context(one_process(place))
+            saved = _found(place, networks, total, devices)
+        stays = feed.is_resident(dataset) if saved is None else saved.resident
+        company = Company(networks, dataset, devices, stays, workers)
+        run = _Run(company, test, total, place, set(snapshots), keep_diverged, command, started)
+        run.begin(networks, saved, log_every or steps, tensorboard)
+        held.callback(run.close)
+        if place is not None and saved is None:
+            held.enter_context(one_process(place))
+        try:
+            while run.done < total:
+                run.segment(progress)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"training of {total} steps stopped; {_saved(place)}") from None
+        return run.networks
 
 
 class _Run:

@@ -25,7 +25,8 @@ loop.SAVE_SECONDS = 0.05  # saves in the middle of epochs too
 loop.SEGMENT = 2
 parts = split(bag(size=400, seed=0, image_size=20), seed=0)
 config = ModelConfig((20, 20, 1), 3, widths=(4, 6), strides=(2, 2), first_kernel_size=3)
-recipe = Recipe(epochs=12, batch_size=16, augment="flip()", ema=0.9, callbacks=("gradual_pruning(sparsity=0.5)",))
+pruning = ("gradual_pruning(sparsity=0.5)",)
+recipe = Recipe(epochs=12, batch_size=16, augment="flip()", ema=0.9, callbacks=pruning)
 train(config, parts["train"], seeds=[3, 5], recipe=recipe, test=parts["test"], folder=sys.argv[1],
       resume=True, snapshots=[0, 1, 7, 64, 240], log_every=4)
 """
@@ -93,7 +94,7 @@ for devices, batch, word in ((3, 32, "divides by 3 devices"), (9, 36, "1 .. 8 de
 
 
 def test_several_devices_train_the_same_networks(tmp_path):
-    """Batch norm sees the whole batch; sums over 32 images in another order differ by 2e-5 after six steps."""
+    """Batch norm sees the whole batch; sums over 32 images in another order are off by 2e-5 after six steps."""
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-c", DEVICES], env=os.environ | flags, capture_output=True, text=True

@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 from pwact.callbacks import Callback
+from pwact.core.one_process import one_process
 from pwact.data import Preprocess, augment, subset
 from pwact.errors import PwactError
 from pwact.initializers import Initializer
@@ -260,3 +261,10 @@ def test_a_recipe_of_ones_own_methods_comes_back_only_with_itself(small, parts, 
     assert equal(load_checkpoint(tmp_path / "run", recipe=own).variables, done.variables)
     with pytest.raises(PwactError, match="a checkpoint of the recipe given"):
         load_checkpoint(tmp_path / "run", recipe=Recipe())
+
+
+def test_a_folder_in_use_is_refused(config, parts, recipe, tmp_path):
+    folder = tmp_path / "run"
+    train(config, parts["train"], seeds=[3], recipe=recipe, folder=folder)
+    with one_process(folder), pytest.raises(PwactError, match="one process at a time"):
+        train(config, parts["train"], seeds=[3], recipe=recipe, folder=folder, resume=True)
