@@ -321,10 +321,8 @@ def _fill(folder: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -
             for broken in folder.glob(f"{name}*"):  # orbax writes beside the name, and then renames
                 shutil.rmtree(broken, ignore_errors=True)
             raise
-    for old in [
-        *folder.glob("arrays-*"),
-        *folder.glob(".*.partial"),
-    ]:  # the latter of a process that was killed
+    # A process that was killed while it wrote leaves its scratch file.
+    for old in [*folder.glob("arrays-*"), *folder.glob(".*.partial")]:
         if old.name != name:
             shutil.rmtree(old) if old.is_dir() else old.unlink()
 

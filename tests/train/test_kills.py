@@ -94,7 +94,7 @@ for devices, batch, word in ((3, 32, "divides by 3 devices"), (9, 36, "1 .. 8 de
 
 
 def test_several_devices_train_the_same_networks(tmp_path):
-    """Batch norm sees the whole batch; sums over 32 images in another order are off by 2e-5 after six steps."""
+    """Batch norm sees the whole batch; sums over 32 images in another order are off by 2e-5 at the end."""
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-c", DEVICES], env=os.environ | flags, capture_output=True, text=True
