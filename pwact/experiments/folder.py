@@ -9,15 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pwact.core.one_process import one_process
 from pwact.errors import PwactError
 from pwact.experiment_record import RECORD
 from pwact.experiments.arms import NETWORKS
 from pwact.records import write_text
-
-try:
-    import fcntl
-except ImportError:  # elsewhere than on POSIX
-    fcntl = None  # type: ignore[assignment]
 
 BEGUN = "begun.json"
 TABLES = "tables"
@@ -68,16 +64,8 @@ def run_folder(folder: Path, wanted: Mapping[str, Any], *, overwrite: bool = Fal
                         "choose another folder",
                     )
                 write_text(json.dumps(wanted, indent=1) + "\n", folder / BEGUN)
-            lock = held.enter_context(open(folder / BEGUN, "rb"))
-            if fcntl is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(one_process(folder))
             _check(folder, wanted, overwrite)
-        except BlockingIOError as error:
-            raise PwactError(
-                f"{folder} to be used by one process at a time",
-                "another that is using it",
-                "wait until it is done, or choose another folder",
-            ) from error
         except OSError as error:
             raise PwactError(
                 f"a folder that can be written at {folder}",
