@@ -32,7 +32,7 @@ def weight_align(gain: Literal["he", "unit", "centred"] = "he", epsilon: float =
 
     Args:
         gain: `he` sqrt(2); `unit` 1, for a first layer on standardised input; `centred`
-            sqrt(2 / (1 - 1/pi)) = 1.714, which keeps the variance from ReLU layer to ReLU layer. With `he` it
+            sqrt(2 / (1 - 1/pi)) = 1.713, which keeps the variance from ReLU layer to ReLU layer. With `he` it
             falls by 1 - 1/pi at each, for a filter of mean zero does not pass on the mean of its input.
         epsilon: added to the scaled variance, inside the root; 0 or more. At 0 a filter of equal weights is
             undefined.
