@@ -45,3 +45,9 @@ def test_memory_is_a_size(run, capsys, memory):
     with pytest.raises(SystemExit) as left:
         main(["plan", str(run), "moments", "--memory", memory])
     assert left.value.code == 1 and "a number of GiB above 0" in capsys.readouterr().err
+
+
+def test_several_sites_in_one_option_are_refused_with_what_to_write(run, capsys):
+    with pytest.raises(SystemExit):
+        main(["plan", str(run), "moments", "--sites", "blocks.0.relu,blocks.1.relu"])
+    assert "--sites blocks.0.relu --sites blocks.1.relu" in capsys.readouterr().err

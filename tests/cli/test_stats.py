@@ -208,3 +208,12 @@ def test_a_loader_that_takes_the_time_is_said(run, tmp_path, capsys, monkeypatch
     asked = ["stats", str(run), "moments", "--sites", "input", "--batch-size", "100"]
     main_ok([*asked, "--out", str(tmp_path / "s.nc")])
     assert "Reading images is what takes long" in capsys.readouterr().out
+
+
+def test_the_statistics_are_listed_without_a_run(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["stats", "--list"])
+    assert left.value.code in (None, 0)
+    said = capsys.readouterr().out
+    assert all(name in said for name in pwact.stats.__all__)
+    assert "top_k(k, per='channel')" in said
