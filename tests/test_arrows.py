@@ -26,7 +26,7 @@ MAY_IMPORT = {
     **{door: {"errors", "types", "core", "stats"} for door in DOORS},
     "train": {"errors", "types", "records", "_version", "core", "data", "nn", "models"} | DOORS,
     "studies": GROUND | METHODS,
-    "experiments": GROUND | METHODS | {"studies"},
+    "experiments": GROUND | METHODS | {"studies", "pwact itself"},
     "report": {"errors", "records", "experiment_record", "_version"},
     "cli": GROUND | METHODS | {"studies", "experiments", "report", "pwact itself"},
     "__init__": {"_version"},
