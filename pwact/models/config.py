@@ -10,8 +10,7 @@ from typing import Any, Literal, get_args
 
 from flax import nnx
 
-from pwact.core.caching import described
-from pwact.core.registry import resolve
+from pwact.core.doors import entered, opened, written
 from pwact.errors import PwactError
 from pwact.nn import activations, layers, norms
 from pwact.nn.activations import Activation
@@ -125,8 +124,7 @@ class ModelConfig:
             >>> ModelConfig((8, 8, 1), 2, norm="none").method("norm").bias
             True
         """
-        value, room = getattr(self, name), DOORS[name][0]
-        return resolve(value, room) if isinstance(value, str) else value
+        return opened(getattr(self, name), DOORS[name][0])
 
     @property
     def map_shapes(self) -> tuple[tuple[int, int, int], ...]:
@@ -157,7 +155,7 @@ class ModelConfig:
     def to_json(self) -> str:
         """The fields as JSON text; a method of one's own is described, which nothing can be made from."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        words = {name: _written(fields[name]) for name in DOORS}
+        words = {name: written(fields[name]) for name in DOORS}
         return json.dumps(fields | words, indent=2)
 
     @classmethod
@@ -196,26 +194,13 @@ class ModelConfig:
 
 
 def _entered(name: str, value: Any) -> Any:
-    """What a field keeps of a method: the text that makes it, or an object of one's own."""
-    room, kind = DOORS[name]
-    if isinstance(value, str):
-        try:
-            return _written(resolve(value, room))
-        except PwactError as error:
-            raise PwactError(f"{name} as {error.expected}", error.found, error.do) from None
-    if not isinstance(value, kind):
-        raise PwactError(
-            f"{name} as text, or as a {kind.__name__} of {room.__name__}", repr(value)[:80], "correct it"
-        )
+    """What a field keeps of a method: text, just the name where it has no arguments, or an own object."""
     try:
-        made_here = resolve(described(value), room) is value
-    except PwactError:
-        made_here = False
-    return _written(value) if made_here else value
-
-
-def _written(value: Any) -> str:
-    return value if isinstance(value, str) else described(value).removesuffix("()")
+        kept = entered(name, value, *DOORS[name])
+    except PwactError as error:
+        expected = error.expected if error.expected.startswith(name) else f"{name} as {error.expected}"
+        raise PwactError(expected, error.found, error.do) from None
+    return kept.removesuffix("()") if isinstance(kept, str) else kept
 
 
 def _positive(value: Any) -> bool:
