@@ -148,6 +148,7 @@ def test_a_summary_has_a_line_a_block_and_the_totals():
     assert "23,994" in summary(quick((28, 28, 1), 10))
 
 
+@pytest.mark.slow
 def test_the_page_says_what_is_counted():
     page = (pathlib.Path(__file__).parents[2] / "docs" / "models.md").read_text()
     rows = re.findall(r"^\| `(.+)` \| ([\dx]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", page, re.MULTILINE)

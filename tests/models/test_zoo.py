@@ -135,8 +135,7 @@ def test_a_sweep_goes_through(name):
     np.testing.assert_allclose(results[site]["moments.mean"], np.asarray(captured).mean(0), atol=1e-5)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("side", [28, 32, 97])
+@pytest.mark.parametrize(("side", "channels"), [(28, 1), (97, 3)])
 @pytest.mark.parametrize(
     "factory",
     [quick, small_receptive_field, cifar_resnet, mobilenet, vgg, WideResNet, HMAX, resnet],
