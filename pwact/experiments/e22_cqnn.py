@@ -38,7 +38,7 @@ DIGITS = {
     FORM: {"widths": (8, 8), "layer": "quadratic"},
     MATCHED: {"widths": (62, 62), "layer": "conv"},
 }
-IMAGES = 200
+IMAGES, LEARNING_RATE = 200, 0.05
 GAIN, OVER_MATCHED = "accuracy, quadratic - linear, digits", "accuracy, quadratic - matched linear, digits"
 
 
@@ -118,6 +118,7 @@ def _arms() -> list[Arm]:
             name,
             images=IMAGES,
             config=base_config(strides=(2, 1), head="flatten", activation="elu", **fields),
+            recipe=base_recipe(learning_rate=LEARNING_RATE),
         )
         for name, fields in DIGITS.items()
     ]
@@ -155,4 +156,13 @@ EXPERIMENT = Experiment(
     first_seed=2200,
     seeds=3,
     run=run,
+    remarks=(
+        "At the learning rate of .1 that other experiments have, quadratic networks fail to train on some "
+        "seeds: on these very seeds the mean was .066 below the linear ones, and that run missed the "
+        "criterion. The rate has been halved for all networks on digits since, after a look at four other "
+        "seeds, where the mean was .74 at .1 and .92 at .05.",
+        "A linear layer without activation sees the classes' second order after all, if little: the mean over "
+        "points has the same mean in both, but three times the deviation in one, and a threshold on one side "
+        "of it decides up to 62 % rightly. So a seed may lie above .60.",
+    ),
 )
