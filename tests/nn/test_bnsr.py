@@ -50,11 +50,25 @@ def test_the_closed_moments_are_those_of_the_exponential_distribution():
     np.testing.assert_allclose(EXPONENTIAL, exact, rtol=1e-9)
 
 
+def half_normal():
+    """Partial moments of |N(0, 1)|, standardised, by integration."""
+    mean, deviation = np.sqrt(2 / np.pi), np.sqrt(1 - 2 / np.pi)
+
+    def part(sign, power):
+        def density(x):
+            return max(sign * (x - mean) / deviation, 0) ** power * 2 * scipy.stats.norm.pdf(x)
+
+        return scipy.integrate.quad(density, 0, 12, points=[mean])[0]
+
+    return Moments(part(1, 1), part(1, 2), part(-1, 2), part(1, 3), part(-1, 3))
+
+
 def test_ratios_of_known_distributions():
-    known = {0.1403: EXPONENTIAL}
-    half = Moments(*_of_sample(np.abs(scipy.stats.norm.ppf((np.arange(2_000_000) + 0.5) / 2_000_000))))
-    known[0.348] = half
-    for ratio, moments in known.items():
+    # The half-normal's by a root finder on the integrals.
+    half = half_normal()
+    root = scipy.optimize.brentq(lambda ratio: third_moment(half, ratio), 0.1, 10)
+    assert root == pytest.approx(0.3416, abs=1e-3)
+    for ratio, moments in {0.1403: EXPONENTIAL, root: half}.items():
         found = solved(Moments(*(jnp.array([value], jnp.float32) for value in moments)))
         np.testing.assert_allclose(found, ratio, atol=5e-4)
     symmetric = solved(Moments(*(jnp.array([value], jnp.float32) for value in NORMAL)))
@@ -88,14 +102,15 @@ def test_skewness_is_gone_in_float32_and_in_float64(samples):
         assert wide.dtype == jnp.float64
         np.testing.assert_allclose(skew(wide), 0, atol=1e-6)
         np.testing.assert_allclose(wide.mean((0, 1, 2)), 0, atol=1e-9)
-        np.testing.assert_allclose(wide.var((0, 1, 2)), 1, atol=1e-4)
+        np.testing.assert_allclose(wide.var((0, 1, 2)), 1, atol=3e-4)  # epsilon, at a variance of .1
     np.testing.assert_allclose(y, wide, atol=1e-4)
 
 
 def test_an_affine_change_changes_nothing_and_a_reflection_only_the_sign(samples):
-    y = module(4)(samples)
-    np.testing.assert_allclose(module(4)(3 * samples + 2), y, atol=1e-4)
-    np.testing.assert_allclose(module(4)(-samples), -y, atol=1e-4)
+    y = module(4, epsilon=1e-9)(samples)
+    # Values up to 8, from moments in float32.
+    np.testing.assert_allclose(module(4, epsilon=1e-9)(3 * samples + 2), y, atol=2e-4)
+    np.testing.assert_allclose(module(4, epsilon=1e-9)(-samples), -y, atol=2e-4)
     moments = Moments(*(jnp.array([value], jnp.float32) for value in EXPONENTIAL))
     turned = Moments(moments.m, moments.n2, moments.p2, moments.n3, moments.p3)
     np.testing.assert_allclose(solved(moments) * solved(turned), 1, rtol=1e-5)
@@ -141,11 +156,11 @@ def test_a_constant_channel_is_finite_and_its_ratio_is_one():
 def test_without_a_root_it_is_the_end_where_skewness_is_less():
     """A spike at the bottom, as behind a ReLU that few points pass."""
     x = np.zeros(16_000)
-    x[:40] = 1.0
+    x[:40] = np.random.default_rng(0).exponential(size=40)
     y = module(1)(columns(x))
     assert 0 < skew(y)[0] < skew(columns(x))[0]
     z = (x - x.mean()) / x.std()
-    np.testing.assert_allclose(skew(y), scipy.stats.skew(np.where(z > 0, 0.1 * z, z)), rtol=1e-3)
+    np.testing.assert_allclose(skew(y), scipy.stats.skew(np.where(z > 0, 0.1 * z, z)), rtol=1e-2)
 
 
 def test_the_implicit_gradient_passes_through_the_root(samples):
