@@ -9,9 +9,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
+from flax import nnx
+
 from pwact.data.dataset import Dataset
 from pwact.errors import PwactError
-from pwact.models import multiplications
+from pwact.models import build
 from pwact.train.evaluate import check_fit
 from pwact.train.grids.draft import Draft, with_corruption, with_images
 from pwact.train.grids.factors import Factor
@@ -98,11 +101,31 @@ def _made(base: Draft, chosen: dict[Setting, Any], dataset: Dataset, checked: se
     draft = applied(base, chosen)
     if draft.config not in checked:
         check_fit(draft.config, dataset)
-        multiplications(draft.config)  # traces the network: what cannot be run is found now
+        _check_runs(draft.config)
         checked.add(draft.config)
     part = with_corruption(with_images(dataset, draft.images), draft.corruption)
     _check_steps(draft.recipe, part, (), 1)
     return draft
+
+
+def _check_runs(config: Any) -> None:
+    """Refuse a network that cannot be built, or run on one image; nothing is computed."""
+
+    def logits() -> Any:
+        network = build(config, 0)
+        network.eval()
+        return network(jnp.zeros((1, *config.image_shape), jnp.float32))
+
+    try:
+        found = nnx.eval_shape(logits)
+    except (TypeError, ValueError) as error:  # a network of one's own raises what it likes
+        raise PwactError(
+            f"a {type(config).__name__} that runs on an image",
+            f"{type(error).__name__}: {error}",
+            "correct it",
+        ) from error
+    if found.shape != (1, config.num_classes):
+        raise PwactError(f"logits [1, {config.num_classes}] of one image", f"{found.shape}", "correct it")
 
 
 def _name(labels: dict[str, Any]) -> str:

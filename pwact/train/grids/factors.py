@@ -14,7 +14,7 @@ from pwact.train.grids.values import assignment, shown, split_outside
 
 Mode = Literal["grid", "one_at_a_time"]
 
-COLUMNS = ("cell", "seed", "split", "epoch", "loss", "accuracy", "parameters")
+COLUMNS = ("cell", "seed", "split", "epoch", "loss", "accuracy", "parameters", "diverged")
 """Names that the tables have already."""
 
 

@@ -19,6 +19,7 @@ from pwact.records import write_text
 from pwact.train.checkpoint import RECORD, load_checkpoint, save_checkpoint
 from pwact.train.grids.cells import Cell
 from pwact.train.grids.record import TRAINING, tidy
+from pwact.train.metrics import NAME as METRICS
 from pwact.train.trained import Trained
 from pwact.train.treatment import Intervention
 
@@ -59,7 +60,7 @@ class Shelf:
             self.held[cell.name] = trained, scores
             return
         if workplace is not None:
-            tidy(workplace)
+            tidy(workplace, [RECORD, METRICS])
             os.rename(workplace, self.folder / cell.name)
         else:
             save_checkpoint(self.folder / cell.name, trained)

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ RECORD = "grid.json"
 SCHEMA = 1
 TRAINING = ".training"
 """Folder of groups in training, within a grid's."""
+
+FILES = ("results.csv", "results.nc", "differences.csv", "seconds.csv", "figure.svg", "figure.png")
+"""What stands in a grid's folder beside its record and its cells."""
 
 MADE_BY = ("versions", "backend", "device")
 """What networks of one grid must have in common besides what was asked for."""
@@ -67,7 +70,7 @@ def opened(folder: Path, asked: dict[str, Any], command: str) -> Iterator[dict[s
                 "; ".join(different[:4]),
                 "choose another folder",
             )
-        tidy(folder, TRAINING, ".grid.lock")
+        tidy(folder, [RECORD, *FILES, *asked["cells"]])
         yield found
 
 
@@ -143,10 +146,11 @@ def _write(folder: Path, found: dict[str, Any]) -> None:
     write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", folder / RECORD)
 
 
-def tidy(folder: Path, *but: str) -> None:
-    """Remove what a kill left half-written: hidden, as everything is until it is whole."""
+def tidy(folder: Path, names: Iterable[str]) -> None:
+    """Remove what a kill left half-written of things that have these names when they are whole."""
+    hidden = tuple(f".{name}." for name in names)
     for path in folder.iterdir():
-        if path.name.startswith(".") and path.name not in but:
+        if path.name.startswith(hidden):
             if path.is_dir():
                 shutil.rmtree(path)
             else:

@@ -153,6 +153,24 @@ def test_a_name_that_means_two_things_is_refused_and_its_full_name_is_not():
         setting("depth", base)
 
 
+@dataclasses.dataclass(frozen=True)
+class Narrow(Own):
+    """An architecture that cannot run where it is too narrow, and says it in its own way."""
+
+    def build(self, rngs, *, form="lax"):
+        if self.width < 2:
+            raise ValueError("too narrow")
+        return ModelConfig(self.image_shape, self.num_classes, widths=(self.width,), strides=(4,)).build(rngs)
+
+
+def test_a_network_that_cannot_run_is_found_before_anything_is_trained(dataset):
+    base = Draft(Narrow(), QUICK, {}, len(dataset))
+    cells = cells_of(factors_of({"width": [2, 3]}, base, "grid"), base, dataset, "grid")
+    assert [cell.draft.config.width for cell in cells] == [2, 3]
+    with pytest.raises(PwactError, match=r"a level of width.*width=1: ValueError: too narrow"):
+        cells_of(factors_of({"width": [2, 1]}, base, "grid"), base, dataset, "grid")
+
+
 def test_width_scales_all_blocks_and_depth_drops_or_repeats_them(base):
     width, depth = setting("width", base), setting("depth", base)
     assert applied(base, {width: 2}).config.widths == (2, 4)

@@ -159,10 +159,11 @@ def test_cells_that_are_gone_are_trained_again_to_the_same_bits(rates, config, s
     shutil.rmtree(copy / "learning_rate=0.01")
     (copy / "learning_rate=0.02" / "scores.json").unlink()
     (copy / ".results.csv.killed").write_text("half a tab")
+    (copy / ".notes").write_text("mine")
     again((copy, None), config, short, parts)
     for name in ("results.csv", "results.nc", "differences.csv"):
         assert (copy / name).read_bytes() == (folder / name).read_bytes()
-    assert not [path for path in copy.rglob(".*")]
+    assert [path.name for path in copy.rglob(".*")] == [".notes"], "what is not of the grid is left alone"
 
 
 def test_two_processes_do_not_use_one_folder(rates, config, short, parts):
