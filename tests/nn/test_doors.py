@@ -116,7 +116,7 @@ def test_equal_methods_are_equal_however_they_are_written():
     ("field", "text", "message"),
     [
         ("norm", "bath", "norm as one of: .* found 'bath'; nearest: batch"),
-        ("norm", "weight_align(gain='hi')", "norm as gain as one of: he, unit, centred"),
+        ("norm", "weight_align(epsilon=-1.0)", "norm as epsilon of 0 or more"),
         ("norm", "batch(3)", "norm as arguments that batch takes"),
         ("norm", "batch+group", "norm as a name, or a call"),
         ("layer", "quadric", "layer as one of: conv, quadratic; found 'quadric'; nearest: quadratic"),
