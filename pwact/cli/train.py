@@ -73,6 +73,21 @@ def command(
     intervention: list[str] | None = typer.Option(
         None, metavar="SITE=EDIT", help="An edit of pwact.edits in place in training; repeat for more."
     ),
+    snapshots: str | None = typer.Option(
+        None,
+        metavar="STEP,STEP,...",
+        help="Steps whose networks are kept too, or `log`: 0, 1, 2, 4, ... and the last.",
+    ),
+    log_every: int | None = typer.Option(
+        None, min=1, help="Steps between lines of metrics.jsonl.", show_default="an epoch's"
+    ),
+    tensorboard: bool = typer.Option(
+        False, "--tensorboard", help="Write TensorBoard's files too (pip install tensorboardX)."
+    ),
+    devices: int = typer.Option(1, min=1, help="Over which the images of each step are split."),
+    workers: int | None = typer.Option(
+        None, min=1, help="Threads that read images which do not fit in memory.", show_default="cores"
+    ),
     split_seed: int = typer.Option(0, min=0, help="Of the split into 80 % train and 20 % test."),
     out: pathlib.Path | None = typer.Option(
         None, help="Folder to make, or to go on in.", show_default="runs/train-DATASET-1, -2, ..."
@@ -96,6 +111,12 @@ def command(
         raise PwactError("--resume or --overwrite", "both", "choose one")
     if resume and out is None:
         raise PwactError("--out with the folder to resume", "--resume alone", "say --out FOLDER")
+    if vary and (snapshots or log_every or tensorboard):
+        raise PwactError(
+            "--snapshots, --log-every and --tensorboard without --vary",
+            "one of them with --vary",
+            "train that cell alone for them",
+        )
     if one_at_a_time and not vary:
         raise PwactError("--vary with --one-at-a-time", "no --vary", "say what to vary")
     held = parse_hold(hold or [])
@@ -112,13 +133,34 @@ def command(
         "treatment": treatment,
         "interventions": [Intervention.parse(text) for text in intervention or []],
         "command": written,
+        "devices": devices,
+        "workers": workers,
     }
     folder = out or default_folder(f"{'grid' if vary else 'train'}-{dataset}", written)
     if vary:
         _grid(base, parts["train"], vary, one_at_a_time, seeds, held, folder, overwrite, common)
     else:
         resume = resume or is_unfinished(folder, written)
+        common |= {
+            "snapshots": _steps(snapshots, base.recipe.steps(len(parts["train"]))),
+            "log_every": log_every,
+            "tensorboard": tensorboard,
+        }
         _train(base, parts, seeds, held, folder, overwrite, resume, common)
+
+
+def _steps(text: str | None, steps: int) -> list[int]:
+    """The steps of --snapshots."""
+    from pwact.train import log_spaced
+
+    if text is None:
+        return []
+    if text == "log":
+        return log_spaced(steps)
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise PwactError("steps with commas between, or `log`", repr(text), "write 0,100,200") from None
 
 
 def _base(data: Any, architecture: str, given: dict[str, Any], texts: list[str]) -> Any:

@@ -26,7 +26,7 @@ from pwact.train.checkpoint import Saved, difference, read, saved_steps, write
 from pwact.train.company import Company, variables
 from pwact.train.evaluate import check_fit, evaluate
 from pwact.train.metrics import Metrics
-from pwact.train.order import check_order
+from pwact.train.order import check_batches, check_devices
 from pwact.train.recipe import NUMBERS, QUICK, Recipe
 from pwact.train.tensorboard import TensorBoard
 from pwact.train.trained import Trained
@@ -153,7 +153,9 @@ def train_together(
         check_fit(config, part)
     _check_request(recipe, members, place, resume, snapshots, tensorboard)
     if treatment != "untrained":
-        _check_steps(recipe, dataset, snapshots, devices)
+        check_batches(recipe, dataset)
+        check_devices(recipe, devices)
+        _check_snapshots(snapshots, recipe.steps(len(dataset)))
     networks = Trained(
         config,
         recipe,
@@ -416,29 +418,7 @@ def _check_request(
         recipe.with_numbers(member.numbers)
 
 
-def _check_steps(recipe: Recipe, dataset: Dataset, snapshots: Sequence[int], devices: int) -> None:
-    """Refuse batches that these images do not fill, or that do not divide."""
-    batches = recipe.method("update").batches
-    if recipe.batch_size * batches > len(dataset):
-        times = "" if batches == 1 else f"{batches} batches of "
-        raise PwactError(
-            f"no more images a step than the {len(dataset)} of {dataset.name!r}",
-            f"{times}batch_size={recipe.batch_size}",
-            f"set batch_size to {len(dataset) // batches} or less",
-        )
-    check_order(
-        recipe.sampling, recipe.batch_size, np.asarray(dataset.labels), dataset.num_classes, len(dataset)
-    )
-    if devices < 1 or devices > len(jax.devices()):
-        raise PwactError(f"1 .. {len(jax.devices())} devices", f"{devices}", "pass as many as there are")
-    if recipe.batch_size % (devices * recipe.accumulate):
-        raise PwactError(
-            f"a batch that divides by {devices} devices"
-            + (f" times accumulate={recipe.accumulate}" if recipe.accumulate > 1 else ""),
-            f"batch_size={recipe.batch_size}",
-            "change batch_size or the number of devices",
-        )
-    steps = recipe.steps(len(dataset))
+def _check_snapshots(snapshots: Sequence[int], steps: int) -> None:
     wrong = [step for step in snapshots if not 0 <= step <= steps]
     if wrong:
         raise PwactError(f"snapshots at steps in 0 .. {steps}", f"{wrong[0]}", "see log_spaced")

@@ -6,10 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int
 
+from pwact.data.dataset import Dataset
 from pwact.errors import PwactError
-from pwact.train.recipe import Sampling
+from pwact.train.recipe import Recipe, Sampling
 
 
 def epoch_order(
@@ -53,22 +55,42 @@ def epoch_order(
     return grouped[at.reshape(steps, num_classes * each)]
 
 
-def check_order(sampling: Sampling, size: int, labels: Any, num_classes: int, images: int) -> None:
-    """Refuse a batch that the images cannot fill."""
-    if size < 1:
-        raise PwactError("at least one image for each batch of a step", f"{images} images", "use more images")
-    if sampling != "balanced":
-        return
-    if size % num_classes:
+def check_batches(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse batches that these images do not fill."""
+    batches = recipe.method("update").batches
+    if recipe.batch_size * batches > len(dataset):
+        times = "" if batches == 1 else f"{batches} batches of "
         raise PwactError(
-            f"a batch that divides by the {num_classes} classes, as sampling is balanced",
-            f"{size} images a step",
-            f"set batch_size to {max(num_classes, size // num_classes * num_classes)}",
+            f"no more images a step than the {len(dataset)} of {dataset.name!r}",
+            f"{times}batch_size={recipe.batch_size}",
+            f"set batch_size to {len(dataset) // batches} or less",
         )
-    empty = sorted(set(range(num_classes)) - set(labels.ravel().tolist()))
+    if recipe.sampling != "balanced":
+        return
+    size, classes = recipe.batch_size, dataset.num_classes
+    if size % classes:
+        raise PwactError(
+            f"a batch that divides by the {classes} classes, as sampling is balanced",
+            f"{size} images a batch",
+            f"set batch_size to {max(classes, size // classes * classes)}",
+        )
+    empty = sorted(set(range(classes)) - set(np.asarray(dataset.labels).tolist()))
     if empty:
         raise PwactError(
             "images of every class, as sampling is balanced",
             f"none of class {', '.join(map(str, empty[:5]))}",
             "use sampling='shuffled', or images of every class",
+        )
+
+
+def check_devices(recipe: Recipe, devices: int) -> None:
+    """Refuse more devices than there are, or batches that do not divide by them."""
+    if devices < 1 or devices > len(jax.devices()):
+        raise PwactError(f"1 .. {len(jax.devices())} devices", f"{devices}", "pass as many as there are")
+    if recipe.batch_size % (devices * recipe.accumulate):
+        parts = f" times accumulate={recipe.accumulate}" if recipe.accumulate > 1 else ""
+        raise PwactError(
+            f"a batch that divides by {devices} devices{parts}",
+            f"batch_size={recipe.batch_size}",
+            "change batch_size or the number of devices",
         )

@@ -71,7 +71,8 @@ class Recipe:
         sampling: `shuffled`, or `balanced`: each batch holds equally many of each class, and a class that has
             fewer images than the epoch asks for gives some twice.
         ema: decay a step of an exponential moving average of the parameters, which is then what is evaluated
-            and returned; 0 for none. After t steps it is min(ema, (1 + t) / (10 + t)).
+            and returned; 0 for none. After t steps it is min(ema, (1 + t) / (10 + t)). It follows what
+            callbacks edit, late: weights that they prune are small in it, not 0.
         accumulate: parts that a batch is computed in, one after the other, for its memory; their mean
             gradient is used. A loss or norm over a batch then sees the parts.
         precision: `bfloat16` computes forward and backward in it; parameters and loss stay float32.
@@ -192,9 +193,8 @@ class Recipe:
             >>> Recipe(learning_rate=0.1).structure() == Recipe(learning_rate=0.2).structure()
             True
         """
-        return self.with_numbers(
-            {field.name: field.default for field in dataclasses.fields(self) if field.name in NUMBERS}
-        )
+        defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(self)}
+        return self.with_numbers({name: defaults[name] for name in NUMBERS})
 
     def images_per_step(self, images: int) -> int:
         """Images that one step takes of so many: those of all batches of the update rule."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import pathlib
@@ -20,12 +19,12 @@ import xarray as xr
 import pwact
 from pwact.cli import main
 from pwact.cli.common import Stages, ctrl_c
-from pwact.models import quick
+from pwact.models import quick, to_dict
 from pwact.train import load_checkpoint
 
 from .calls import main_fails, main_ok
 
-VERBS = ("study", "train", "sites", "plan", "stats", "report")
+VERBS = ("study", "train", "experiment", "sites", "plan", "stats", "report")
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +57,7 @@ def test_help_shows_defaults_and_an_example(verb, capsys):
 
 def test_defaults_of_train_are_those_of_the_standard_network(run):
     written = json.loads((run / "checkpoint.json").read_text())
-    standard = dataclasses.asdict(quick((8, 8, 1), 10))
-    assert written["config"] == json.loads(json.dumps(standard))
+    assert written["config"] == json.loads(json.dumps(to_dict(quick((8, 8, 1), 10))))
 
 
 def test_train_leaves_a_table_that_other_tools_open(run):
@@ -182,7 +180,7 @@ def test_ctrl_c_in_training_says_what_is_saved_and_resumes_to_the_same_bits(tmp_
     arguments = ["digits", "--seeds", "1", "--epochs", "40", "--out"]
     process = in_background("train", *arguments, "broken", cwd=tmp_path)
     deadline = time.monotonic() + 90
-    while not (tmp_path / "broken" / "checkpoint.json").exists():
+    while not (tmp_path / "broken" / "metrics.jsonl").exists():
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

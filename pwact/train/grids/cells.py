@@ -20,7 +20,7 @@ from pwact.train.grids.draft import Draft, with_corruption, with_images
 from pwact.train.grids.factors import Factor
 from pwact.train.grids.settings import Setting, applied
 from pwact.train.grids.values import shown
-from pwact.train.loop import _check_steps
+from pwact.train.order import check_batches
 
 LONGEST = 100
 """Characters of a cell's name."""
@@ -104,7 +104,7 @@ def _made(base: Draft, chosen: dict[Setting, Any], dataset: Dataset, checked: se
         _check_runs(draft.config)
         checked.add(draft.config)
     part = with_corruption(with_images(dataset, draft.images), draft.corruption)
-    _check_steps(draft.recipe, part, (), 1)
+    check_batches(draft.recipe, part)
     return draft
 
 

@@ -28,6 +28,8 @@ class Job:
         preprocess: the same in every cell.
         treatment: of `train`.
         interventions: of `train`.
+        devices: of `train`.
+        workers: of `train`.
         command: that repeats the grid.
     """
 
@@ -37,6 +39,8 @@ class Job:
     preprocess: Preprocess
     treatment: Treatment
     interventions: tuple[Intervention, ...]
+    devices: int
+    workers: int | None
     command: str
 
     def data(self, cell: Cell) -> tuple[Dataset, Dataset | None]:
@@ -83,6 +87,8 @@ def fit(
         interventions=job.interventions,
         folder=folder,
         resume=True,
+        devices=job.devices,
+        workers=job.workers,
         keep_diverged=True,
         command=job.command,
         progress=progress,

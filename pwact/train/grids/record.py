@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pwact.core.one_process import one_process
 from pwact.core.provenance import machine
-from pwact.core.sweep.state_file import StateFile
 from pwact.errors import PwactError
 from pwact.records import write_text
 
@@ -51,7 +51,7 @@ def opened(folder: Path, asked: dict[str, Any], command: str) -> Iterator[dict[s
         raise PwactError(
             f"a folder that can be written at {str(folder)!r}", error.strerror or str(error), do
         ) from error
-    with StateFile(folder / ".grid"):
+    with one_process(folder):
         found = read(folder)
         if found is None:
             strangers = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))

@@ -27,6 +27,7 @@ from pwact.train.grids.fit import Job, fit, groups_of
 from pwact.train.grids.keep import Shelf, forget
 from pwact.train.grids.tables import curves_of, results_of, summary_of
 from pwact.train.grids.values import shown
+from pwact.train.order import check_devices
 from pwact.train.recipe import Recipe
 from pwact.train.trained import Trained
 from pwact.train.treatment import Intervention, Treatment, check_seeds, check_streams, check_treatment
@@ -106,6 +107,8 @@ def grid(
     treatment: Treatment = "trained",
     interventions: Sequence[Intervention] = (),
     folder: str | os.PathLike[str] | None = None,
+    devices: int = 1,
+    workers: int | None = None,
     command: str = "",
     progress: Callable[[float, str], None] | None = None,
 ) -> Grid:
@@ -130,6 +133,8 @@ def grid(
         treatment: as `train` takes it.
         interventions: as `train` takes them.
         folder: where everything is kept. The same call again goes on in it, to the same bits.
+        devices: as `train` takes them.
+        workers: as `train` takes them.
         command: that repeats this grid, for its record.
         progress: called with (share done, a sentence).
 
@@ -163,10 +168,12 @@ def grid(
     base = Draft(config, recipe, check_streams(hold or {}), len(dataset))
     factors = factors_of(vary, base, mode)
     cells = cells_of(factors, base, dataset, mode)
+    for cell in cells:
+        check_devices(cell.draft.recipe, devices)
     for part in () if test is None else (test,):
         check_fit(cells[0].draft.config, part)
     preprocess = Preprocess.standardise(dataset) if preprocess is None else preprocess
-    job = Job(seeds, dataset, test, preprocess, treatment, tuple(interventions), command)
+    job = Job(seeds, dataset, test, preprocess, treatment, tuple(interventions), devices, workers, command)
     place = None if folder is None else Path(folder)
     with ExitStack() as stack:
         found = (

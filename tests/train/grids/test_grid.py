@@ -167,10 +167,10 @@ def test_cells_that_are_gone_are_trained_again_to_the_same_bits(rates, config, s
 
 
 def test_two_processes_do_not_use_one_folder(rates, config, short, parts):
-    from pwact.core.sweep.state_file import StateFile
+    from pwact.core.one_process import one_process
 
     folder, _ = rates
-    with StateFile(folder / ".grid"), pytest.raises(PwactError, match="one process at a time"):
+    with one_process(folder), pytest.raises(PwactError, match="one process at a time"):
         again(rates, config, short, parts)
 
 
