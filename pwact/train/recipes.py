@@ -9,10 +9,13 @@ from pwact.train.recipe import Recipe
 
 __all__ = ["CIFAR10_RESNET20", "CIFAR10_WRN16_4", "DIGITS", "MNIST5K"]
 
-#: `digits`, the quick network.
+#: `digits`, the quick network: 99.5 % of held-out images; fifteen seeds, five each on three splits (95 % intervals
+#: 99.5 to 100 %, 98.7 to 100 % and 99.2 to 99.7 %). Five networks took 39 to 68 s on two cores that other work
+#: shared with ten processes each.
 DIGITS = Recipe(epochs=40, augment="crop(padding=1)")
 
-#: `mnist5k`, the quick network.
+#: `mnist5k`, the quick network: 98.5 % of held-out images; ten seeds, five each on two splits (95 % intervals 98.3
+#: to 98.8 % and 97.9 to 99.0 %). Five networks took 119 to 171 s on the same shared cores.
 MNIST5K = Recipe(epochs=20, augment="crop(padding=2)")
 
 #: CIFAR-10, `cifar_resnet(depth=20)`. NOT RUN: no GPU was at hand. With the authors' recipe the network has
