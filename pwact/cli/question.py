@@ -43,7 +43,7 @@ Statistics = Annotated[
     ),
 ]
 List = Annotated[
-    bool, typer.Option("--list", callback=_list, is_eager=True, help="List the statistics, and stop.")
+    bool | None, typer.Option("--list", callback=_list, is_eager=True, help="List the statistics, and stop.")
 ]
 Sites = Annotated[
     list[str] | None, typer.Option(help="A site; repeat for more.", show_default="the ReLU maps")

@@ -234,9 +234,8 @@ def test_networks_can_be_loaded_again(smoke):
     trained = load_checkpoint(smoke[0] / "networks" / "trained")
     assert len(trained) == 2 and trained.treatment == "trained"
     moved = networks.kinds(SMALL_STUDY, trained.config.image_shape, trained.config.num_classes)[3]
-    assert (
-        len(load_checkpoint(smoke[0] / "networks" / "shuffled-points", interventions=moved.interventions)) == 2
-    )
+    folder = smoke[0] / "networks" / "shuffled-points"
+    assert len(load_checkpoint(folder, interventions=moved.interventions)) == 2
 
 
 def test_the_report_draws_it(smoke, tmp_path):
