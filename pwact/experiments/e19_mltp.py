@@ -199,11 +199,11 @@ EXPERIMENT = Experiment(
     seeds=5,
     run=run,
     remarks=(
-        "The learning rate falls along half a cosine, which was changed after a first run on seeds 1900 to 1904 "
-        "had missed the criterion with 200 images at a constant rate: -.0003, from -.067 to .067. The reason "
-        "was looked for on 20 other seeds (200 to 219): at a constant rate the gain is .009 and deviates by "
-        ".053 over seeds, which five cannot tell from .01; where the rate falls it is .017 and deviates by "
-        ".011. The seeds used now were not seen before that change. At a constant rate the criterion remains "
-        "missed.",
+        "The learning rate falls along half a cosine, which was changed after a first run on seeds 1900 to "
+        "1904 had missed the criterion with 200 images at a constant rate: -.0003, from -.067 to .067. The "
+        "reason was looked for on 20 other seeds (200 to 219): at a constant rate the gain is .009 and "
+        "deviates by .053 over seeds, which five cannot tell from .01; where the rate falls it is .017 and "
+        "deviates by .011. The seeds used now were not seen before that change. At a constant rate the "
+        "criterion remains missed.",
     ),
 )
