@@ -26,13 +26,16 @@ BADGES = {
 """What a claim's answer looks like."""
 
 
-def write_experiment_page(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Write `report.html` of a finished experiment into its folder.
+def write_experiment_page(
+    folder: str | os.PathLike[str], path: str | os.PathLike[str] | None = None, *, overwrite: bool = False
+) -> Path:
+    """Write the page of a finished experiment.
 
     The same record gives the same bytes.
 
     Args:
         folder: what `pwact.experiments.run_experiment` left.
+        path: of the page; `report.html` in the folder if not given.
         overwrite: replace a page that exists.
 
     Returns:
@@ -41,7 +44,7 @@ def write_experiment_page(folder: str | os.PathLike[str], *, overwrite: bool = F
     Raises:
         PwactError: no record, or a damaged or foreign one; a page that exists or cannot be written.
     """
-    path = Path(folder) / "report.html"
+    path = Path(folder) / "report.html" if path is None else Path(path)
     if path.exists() and not overwrite:
         raise PwactError("no report yet", f"{path}", "ask to overwrite it")
     return write_text(render_experiment(read_experiment(folder)), path)

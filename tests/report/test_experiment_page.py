@@ -185,6 +185,8 @@ def test_the_page_is_written_from_the_record(tmp_path):
     write_record(record(), tmp_path / "experiment.json")
     path = write_experiment_page(tmp_path)
     assert path.read_text(encoding="utf-8") == render_experiment(record())
+    elsewhere = write_experiment_page(tmp_path, tmp_path / "again.html")
+    assert elsewhere.read_bytes() == path.read_bytes()
     with pytest.raises(PwactError, match="overwrite"):
         write_experiment_page(tmp_path)
     write_record(replace(record(), title="Another"), tmp_path / "experiment.json")
