@@ -15,6 +15,9 @@ import numpy as np
 from pwact._version import __version__
 from pwact.errors import NonFiniteError
 
+MADE_BY = ("versions", "backend", "device")
+"""Of `machine`, what the bits of a result depend on."""
+
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "xarray", "h5netcdf")
 
 

@@ -119,6 +119,7 @@ class Saved(NamedTuple):
         snapshot: whether it was kept on the way.
         carry: leaves of what an unfinished training goes on from.
         scores: of the steps of an unfinished epoch, [network, step] by name.
+        made: versions, device and command, as a file has them.
     """
 
     networks: Trained
@@ -129,6 +130,7 @@ class Saved(NamedTuple):
     snapshot: bool = False
     carry: Sequence[Any] = ()
     scores: Mapping[str, np.ndarray] = {}
+    made: Mapping[str, Any] = {}
 
 
 def write(folder: Path, saved: Saved, command: str | None = None) -> None:
@@ -261,6 +263,7 @@ def read(
         record["snapshot"],
         [arrays[f"carry.{place}"] for place in places],
         {name.removeprefix("scores."): value for name, value in arrays.items() if name.startswith("scores.")},
+        record["made"],
     )
 
 

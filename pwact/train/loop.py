@@ -20,14 +20,15 @@ from pwact.core.registry import nearest
 from pwact.data.dataset import Dataset
 from pwact.data.preprocess import Preprocess
 from pwact.errors import NonFiniteError, PwactError
-from pwact.models.architecture import Architecture, to_dict
+from pwact.models.architecture import Architecture
 from pwact.train import feed, program
-from pwact.train.checkpoint import Saved, difference, read, saved_steps, write
+from pwact.train.checkpoint import Saved, write
 from pwact.train.company import Company, variables
 from pwact.train.evaluate import check_fit, evaluate
 from pwact.train.metrics import Metrics
 from pwact.train.order import check_batches, check_devices
 from pwact.train.recipe import NUMBERS, QUICK, Recipe
+from pwact.train.resume import carries_of, found_in, what_is_saved
 from pwact.train.tensorboard import TensorBoard
 from pwact.train.trained import Trained
 from pwact.train.treatment import (
@@ -178,7 +179,7 @@ def train_together(
     with contextlib.ExitStack() as held:
         if place is not None and place.exists():
             held.enter_context(one_process(place))
-            saved = _found(place, networks, total, devices)
+            saved = found_in(place, networks, total, devices)
         stays = feed.is_resident(dataset) if saved is None else saved.resident
         company = Company(networks, dataset, devices, stays, workers)
         run = _Run(company, test, total, place, set(snapshots), keep_diverged, command, started)
@@ -190,7 +191,7 @@ def train_together(
             while run.done < total:
                 run.segment(progress)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"training of {total} steps stopped; {_saved(place)}") from None
+            raise KeyboardInterrupt(f"training of {total} steps stopped; {what_is_saved(place)}") from None
         return run.networks
 
 
@@ -225,7 +226,7 @@ class _Run:
         else:
             self.done, self.scores = saved.step, dict(saved.scores)
             self.networks = dataclasses.replace(saved.networks, interventions=networks.interventions)
-            self.carries = _carries(saved, self.company) if saved.carry else []
+            self.carries = carries_of(saved, self.company) if saved.carry else []
         self.before = self.networks.seconds
         if self.folder is None:
             return
@@ -366,7 +367,7 @@ class _Run:
         raise NonFiniteError(
             "a finite training loss and finite parameters",
             f"NaN or infinity for seed {self.networks.seeds[place]} in epoch {epoch + 1} at step {t + 1}"
-            f" of {self.steps} ({_saved(self.folder)})",
+            f" of {self.steps} ({what_is_saved(self.folder)})",
             "lower learning_rate or clip_norm, and look at the images' range",
         )
 
@@ -424,67 +425,6 @@ def _check_snapshots(snapshots: Sequence[int], steps: int) -> None:
         raise PwactError(f"snapshots at steps in 0 .. {steps}", f"{wrong[0]}", "see log_spaced")
 
 
-def _found(folder: Path, wanted: Trained, total: int, devices: int) -> Saved:
-    """What is in `folder`; refused if it is of another training."""
-    saved = read(
-        folder, wanted.config, None if _plain(wanted.recipe) else wanted.recipe, wanted.interventions
-    )
-    found = saved.networks
-
-    def words(networks: Trained) -> dict[str, Any]:
-        return {
-            "config": to_dict(networks.config),
-            "recipe": networks.recipe.to_dict(),
-            "treatment": networks.treatment,
-            "seeds": networks.seeds,
-            "streams": [dict(member.streams) for member in networks.members],
-            "numbers": [dict(member.numbers) for member in networks.members],
-            "preprocess": dataclasses.asdict(networks.preprocess),
-            "data": networks.data,
-        }
-
-    saved_words, asked_words = words(found), words(wanted)
-    for name, asked in asked_words.items():
-        known = saved_words[name]
-        if known != asked:
-            nested = isinstance(asked, dict)
-            differs = difference(asked, known) if nested else difference({name: asked}, {name: known})
-            raise PwactError(
-                f"a training with the {name} that was asked for",
-                f"{differs} in {str(folder)!r}",
-                "resume with what it was started with, or pick another folder",
-            )
-    if found.curves.split.size != wanted.curves.split.size:
-        raise PwactError(
-            f"curves of {wanted.curves.split.values.tolist()}",
-            f"{found.curves.split.values.tolist()} in {str(folder)!r}",
-            "resume with the test set it was started with, or without one where there was none",
-        )
-    if saved.devices != devices:
-        raise PwactError(
-            f"a training on {devices} devices", f"{saved.devices} in {str(folder)!r}", "resume on as many"
-        )
-    return saved
-
-
-def _plain(recipe: Recipe) -> bool:
-    """Whether text makes the recipe again."""
-    try:
-        return Recipe.from_dict(recipe.to_dict()) == recipe
-    except PwactError:
-        return False
-
-
-def _carries(saved: Saved, company: Company) -> list[program.Carry]:
-    """By group, what an unfinished training goes on from."""
-    shape = [
-        jax.eval_shape(program.first(company.task), keys, numbers)
-        for keys, numbers in zip(company.initial, company.numbers, strict=True)
-    ]
-    structure = jax.tree.structure(shape[0])
-    return company.split(jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in saved.carry]))
-
-
 def _joined(carries: list[program.Carry]) -> program.Carry:
     joined: program.Carry = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *carries)
     return joined
@@ -501,12 +441,3 @@ def _curves(seeds: Sequence[int], values: np.ndarray) -> xr.Dataset:
             "epoch": np.arange(1, values.shape[3] + 1),
         },
     )
-
-
-def _saved(folder: Path | None) -> str:
-    if folder is None:
-        return "nothing is saved, as no folder was given"
-    done, steps = saved_steps(folder)
-    if done == 0:
-        return "no epoch was finished, so nothing is saved"
-    return f"{done} of {steps} steps are saved in {str(folder)!r}, and resume=True goes on from there"

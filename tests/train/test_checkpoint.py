@@ -194,6 +194,21 @@ def test_interrupted_and_resumed_gives_the_same_bits(config, parts, recipe, tmp_
     assert equal(load_checkpoint(folder), straight)
 
 
+def test_another_version_does_not_go_on_with_an_unfinished_training(
+    config, parts, recipe, tmp_path, monkeypatch
+):
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupt_in(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, parts["train"], seeds=[3], recipe=recipe, folder=folder)
+    record = json.loads((folder / "checkpoint.json").read_text())
+    record["made"]["versions"] = "pwact=0.0.1"
+    (folder / "checkpoint.json").write_text(json.dumps(record))
+    with pytest.raises(PwactError, match=r"the versions that the training was begun with: pwact=0\.0\.1"):
+        train(config, parts["train"], seeds=[3], recipe=recipe, folder=folder, resume=True)
+
+
 def test_a_finished_training_is_loaded_not_repeated(config, parts, recipe, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     done = train(config, parts["train"], seeds=[3], recipe=recipe, folder=folder)

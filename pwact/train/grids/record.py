@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pwact.core.one_process import one_process
-from pwact.core.provenance import machine
+from pwact.core.provenance import MADE_BY, machine
 from pwact.errors import PwactError
 from pwact.records import write_text
 
@@ -22,9 +22,6 @@ TRAINING = ".training"
 
 FILES = ("results.csv", "results.nc", "differences.csv", "seconds.csv", "figure.svg", "figure.png")
 """What stands in a grid's folder beside its record and its cells."""
-
-MADE_BY = ("versions", "backend", "device")
-"""What networks of one grid must have in common besides what was asked for."""
 
 
 @contextlib.contextmanager
