@@ -1,8 +1,12 @@
-"""The grid as one call of pwact."""
+"""The grid as one call of pwact, into a folder as the command does it.
+
+Checkpoints and tables are in its time; the other scripts save nothing.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 
 import jax
 from serving import Work, serve
@@ -20,14 +24,16 @@ def train(work: Work) -> list[float]:
     config = pwact.models.quick(parts["train"].image_shape, parts["train"].num_classes)
     assert list(config.widths) == work.widths and list(config.strides) == work.strides
     assert len(parts["train"]) == len(work.images)
-    found = grid(
-        config,
-        dataclasses.replace(Recipe(), **work.schedule),
-        parts["train"],
-        vary={name: levels(work, name) for name in ("norm", "width", "learning_rate")},
-        seeds=levels(work, "seed"),
-        test=parts["test"],
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        found = grid(
+            config,
+            dataclasses.replace(Recipe(), **work.schedule),
+            parts["train"],
+            vary={name: levels(work, name) for name in ("norm", "width", "learning_rate")},
+            seeds=levels(work, "seed"),
+            test=parts["test"],
+            folder=folder,
+        )
     rows = found.results[found.results.split == "test"].set_index(["norm", "width", "learning_rate", "seed"])
     return [
         float(rows.accuracy[one["norm"], one["width"], one["learning_rate"], one["seed"]])

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import typer
 
-from pwact.cli.common import DATASET, Stages, console, refuse_existing
+from pwact.cli.common import DATASET, Stages, console
 from pwact.cli.grid_words import tell
-from pwact.cli.repeat import command_line, default_folder, is_unfinished
+from pwact.cli.repeat import can_go_on, command_line, default_folder, is_unfinished
 from pwact.errors import PwactError
 
 EXAMPLE = (
@@ -19,6 +19,9 @@ EXAMPLE = (
 
 OUTPUT = ("out", "overwrite", "resume")
 """Options that say where to and not what."""
+
+RESULTS = "results.csv"
+"""The last file that a training writes; a grid's is its figure."""
 
 BASE = ("architecture", "recipe", "shape")
 """Whose fields --set sets."""
@@ -92,7 +95,9 @@ def command(
     out: pathlib.Path | None = typer.Option(
         None, help="Folder to make, or to go on in.", show_default="runs/train-DATASET-1, -2, ..."
     ),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the folder if it is there."),
+    overwrite: bool = typer.Option(
+        False, "--overwrite", help="Replace the folder if it is there; one to go on in is not replaced."
+    ),
     resume: bool = typer.Option(
         False, "--resume", help="Go on in --out, which another command began to train the same."
     ),
@@ -200,7 +205,7 @@ def _grid(
     from pwact.train.grids.record import remove
 
     levels = parse_vary(vary)
-    if overwrite and folder.exists():
+    if overwrite and folder.exists() and not can_go_on(folder, common["command"], dataset):
         remove(folder)
     if (folder / "grid.json").is_file():
         console.print(f"Going on in {folder}.", markup=False)
@@ -239,12 +244,21 @@ def _train(
 ) -> None:
     import shutil
 
+    from pwact.records import write_text
     from pwact.train import results_table, train
     from pwact.train.checkpoint import RECORD
+    from pwact.train.grids.record import tidy
 
-    if not resume:
-        refuse_existing(folder, overwrite)
-    if overwrite and folder.exists():
+    if folder.exists() and not (resume or overwrite):
+        there = (folder / RECORD).is_file()
+        raise PwactError(
+            "an output that does not exist yet",
+            f"{folder}, made by another command or finished" if there else f"{folder}",
+            "choose another --out, or say --resume to go on in it or --overwrite to replace it"
+            if there
+            else "choose another --out",
+        )
+    if overwrite and folder.exists() and not can_go_on(folder, common["command"], parts["train"]):
         if not (folder / RECORD).is_file():
             raise PwactError("a folder of `pwact train` to replace", f"{folder}", "choose another --out")
         shutil.rmtree(folder)
@@ -263,7 +277,8 @@ def _train(
             **common,
         )
     table = results_table({folder.name: trained}, parts["test"])
-    table.to_csv(folder / "results.csv", index=False)
+    tidy(folder, [RESULTS])
+    write_text(table.to_csv(index=False), folder / RESULTS)
     row = table.iloc[0]
     reach = f" (95 % interval over seeds: {row.low:.1%} to {row.high:.1%})" if len(trained) > 1 else ""
     console.print(

@@ -45,7 +45,7 @@ def run_folder(folder: Path, wanted: Mapping[str, Any], *, overwrite: bool = Fal
     Args:
         folder: a new one, an empty one, or one that was begun with the same `wanted` and not finished.
         wanted: what is run, as JSON holds it.
-        overwrite: replace the run that is there.
+        overwrite: replace the run that is there; one to go on with is not replaced.
 
     Yields:
         The folder, which says what was begun.
@@ -77,6 +77,8 @@ def run_folder(folder: Path, wanted: Mapping[str, Any], *, overwrite: bool = Fal
 
 def _check(folder: Path, wanted: Mapping[str, Any], overwrite: bool) -> None:
     found = begun(folder)
+    if overwrite and found == wanted and not (folder / RECORD).exists():
+        return
     if overwrite:
         for name in MADE:
             path = folder / name

@@ -44,7 +44,7 @@ def run_experiment(
             that was not finished.
         scale: `small`, or `full` where the experiment has it.
         seeds: networks of each kind; as specified if not given.
-        overwrite: replace the run in the folder.
+        overwrite: replace the run in the folder; one that was killed still goes on.
         draw: makes the page of a record, e.g. `pwact.report.render_experiment`; written as `report.html`.
         progress: called with (what is being done, share of the whole that is done).
 

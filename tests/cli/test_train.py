@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,12 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from pwact.train import load_checkpoint
+from pwact.cli import main
+from pwact.cli.common import Stages
+from pwact.experiment_record import RECORD as EXPERIMENT
+from pwact.experiments.arms import NETWORKS
+from pwact.experiments.folder import run_folder
+from pwact.train import load_checkpoint, loop
 
 from .calls import main_fails, main_ok
 
@@ -145,6 +151,133 @@ def test_a_diverged_network_is_told_after_all_else_is_saved(tmp_path, capsys):
     table = pd.read_csv(tmp_path / "run" / "results.csv").set_index("learning_rate")
     assert table.accuracy[0.01].notna().all() and table.accuracy[1e30].isna().all()
     assert (tmp_path / "run" / "figure.svg").exists()
+
+
+ONE = ["train", "digits", "--seeds", "1", "--epochs", "2", "--set", "widths=(4,)", "--set", "strides=(4,)"]
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory) -> pathlib.Path:
+    """A working folder whose runs/train-digits-1 the command ONE was stopped in after an epoch."""
+    home = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setattr(loop, "PAUSE_SECONDS", 0.0, raising=False)
+
+        def stop(self, sentence, share):
+            raise KeyboardInterrupt
+
+        patch.setattr(Stages, "__call__", stop)
+        with pytest.raises(SystemExit):
+            main(ONE)
+    record = json.loads((home / "runs" / "train-digits-1" / "checkpoint.json").read_text())
+    assert 0 < record["step"] < record["steps"]
+    return home
+
+
+@pytest.fixture
+def there(stopped, tmp_path, monkeypatch) -> pathlib.Path:
+    """The stopped run, in a working folder of one's own."""
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "runs" / "train-digits-1"
+
+
+def bits(folder: pathlib.Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_ino for path in folder.rglob("*")}
+
+
+def test_overwrite_goes_on_in_what_the_same_command_left_unfinished(there, monkeypatch, capsys):
+    removed = []
+    monkeypatch.setattr(
+        shutil,
+        "rmtree",
+        lambda path, *_, remove=shutil.rmtree, **options: (
+            removed.append(pathlib.Path(path)),
+            remove(path, **options),
+        ),
+    )
+    main_ok([*ONE, "--overwrite", "--out", str(there)])
+    assert there not in removed and "Going on in" in capsys.readouterr().out
+    main_ok([*ONE, "--overwrite", "--out", str(there)])
+    assert there in removed, "a finished one is replaced"
+
+
+@pytest.mark.parametrize("damage", ["versions", "fingerprint", "arrays"])
+def test_overwrite_replaces_what_could_not_be_gone_on_with(there, damage, capsys):
+    record = json.loads((there / "checkpoint.json").read_text())
+    if damage == "arrays":
+        shutil.rmtree(there / record["arrays"])
+    else:
+        (record["made"] if damage == "versions" else record["data"])[damage] = "of another"
+        (there / "checkpoint.json").write_text(json.dumps(record))
+    main_ok([*ONE, "--overwrite", "--out", str(there)])
+    assert "Going on in" not in capsys.readouterr().out and (there / "results.csv").is_file()
+
+
+def test_a_folder_to_resume_says_so(there, capsys):
+    before = bits(there)
+    error = main_fails([*ONE, "--workers", "2", "--out", str(there)], capsys)
+    assert "--resume" in error and "--overwrite" in error and bits(there) == before
+    (there.parent / "mine").mkdir()
+    assert "--resume" not in main_fails([*ONE, "--out", str(there.parent / "mine")], capsys)
+    main_ok([*ONE, "--workers", "2", "--resume", "--out", str(there)])
+
+
+def test_stopped_between_the_last_checkpoint_and_its_table_a_training_is_unfinished(there, capsys):
+    main_ok(ONE)
+    table = (there / "results.csv").read_bytes()
+    (there / "results.csv").unlink()
+    (there / ".results.csv.left").write_text("half a ta")
+    before = (there / "checkpoint.json").read_bytes()
+    for words in ([], ["--out", str(there)]):
+        (there / "results.csv").unlink(missing_ok=True)
+        main_ok([*ONE, *words])
+        assert "Going on in" in capsys.readouterr().out
+        assert (there / "results.csv").read_bytes() == table
+    assert (there / "checkpoint.json").read_bytes() == before, "nothing is trained again"
+    assert [path.name for path in there.parent.iterdir()] == [there.name]
+    assert not (there / ".results.csv.left").exists()
+
+
+def test_a_table_that_cannot_be_written_is_one_message(there, monkeypatch, capsys):
+    (there / "results.csv").mkdir()
+    assert "to write" in main_fails(ONE, capsys)
+
+
+def test_stopped_before_its_figure_a_grid_is_unfinished_and_overwrite_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "digits", "--vary", "norm=none,batch", "--treatment", "untrained", "--seeds", "1"]
+    main_ok(words)
+    folder = tmp_path / "runs" / "grid-digits-1"
+    figure = (folder / "figure.png").read_bytes()
+    cell = folder / "norm=batch"
+    for more in ([], ["--overwrite"]):
+        (folder / "figure.png").unlink()
+        before = bits(cell)
+        main_ok([*words, *more])
+        assert (folder / "figure.png").read_bytes() == figure and bits(cell) == before
+    (folder / "figure.png").unlink()
+    (cell / "checkpoint.json").unlink()
+    assert "take it away" in main_fails(words, capsys)
+    main_ok([*words, "--overwrite"])
+    assert (cell / "checkpoint.json").is_file(), "one that cannot be gone on with is replaced"
+    main_ok([*words, "--overwrite", "--out", str(folder)])
+    assert bits(cell) != before, "a finished one is replaced"
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_overwrite_goes_on_in_an_experiment_that_was_killed(tmp_path):
+    wanted = {"experiment": "e98_double", "scale": "small", "seeds": [0]}
+    mark = tmp_path / NETWORKS / "plain" / "checkpoint.json"
+    with run_folder(tmp_path, wanted):
+        mark.parent.mkdir(parents=True)
+        mark.write_text("{}")
+    with run_folder(tmp_path, wanted, overwrite=True):
+        assert mark.exists()
+    (tmp_path / EXPERIMENT).write_text("{}")
+    with run_folder(tmp_path, wanted, overwrite=True):
+        assert not mark.exists() and not (tmp_path / EXPERIMENT).exists(), "a finished one is replaced"
 
 
 def start(folder: pathlib.Path, words: list[str]) -> subprocess.Popen:

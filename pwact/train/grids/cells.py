@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -16,11 +17,13 @@ from pwact.data.dataset import Dataset
 from pwact.errors import PwactError
 from pwact.models import build
 from pwact.train.evaluate import check_fit
+from pwact.train.forward import forward
 from pwact.train.grids.draft import Draft, with_corruption, with_images
 from pwact.train.grids.factors import Factor
 from pwact.train.grids.settings import Setting, applied
 from pwact.train.grids.values import shown
 from pwact.train.order import check_batches
+from pwact.train.treatment import Intervention
 
 LONGEST = 100
 """Characters of a cell's name."""
@@ -43,11 +46,25 @@ class Cell:
     draft: Draft
 
 
-def cells_of(factors: Sequence[Factor], base: Draft, dataset: Dataset, mode: str) -> tuple[Cell, ...]:
+def cells_of(
+    factors: Sequence[Factor],
+    base: Draft,
+    dataset: Dataset,
+    mode: str,
+    interventions: tuple[Intervention, ...] = (),
+) -> tuple[Cell, ...]:
     """All cells, the last factor changing fastest; or the base and each other level on its own.
 
+    Args:
+        factors: what varies.
+        base: what it is varied from.
+        dataset: the training images.
+        mode: of the grid.
+        interventions: that are in place in training.
+
     Raises:
-        PwactError: a combination that makes no network for this dataset; names the factors.
+        PwactError: a combination that makes no network for this dataset, or one without the site of an
+            intervention, and names the factors; two cells of one name.
     """
     counts = [len(factor.levels) for factor in factors]
     if mode == "grid":
@@ -64,23 +81,35 @@ def cells_of(factors: Sequence[Factor], base: Draft, dataset: Dataset, mode: str
     for place in places:
         chosen = {factor.setting: factor.levels[at] for factor, at in zip(factors, place, strict=True)}
         labels = {factor.name: factor.labels[at] for factor, at in zip(factors, place, strict=True)}
-        draft = _draft(base, chosen, dataset, checked)
+        draft = _draft(base, chosen, dataset, interventions, checked)
         cells.append(Cell(_name(labels), place, labels, draft))
+    names = [cell.name for cell in cells]
+    for name in names:
+        if names.count(name) > 1:
+            raise PwactError(
+                "cells of different names", f"two called {name}", "give levels names that differ"
+            )
     return tuple(cells)
 
 
-def _draft(base: Draft, chosen: dict[Setting, Any], dataset: Dataset, checked: set[Any]) -> Draft:
+def _draft(
+    base: Draft,
+    chosen: dict[Setting, Any],
+    dataset: Dataset,
+    interventions: tuple[Intervention, ...],
+    checked: set[Any],
+) -> Draft:
     """The cell's draft; an error names the factors that it comes from, if not from the base."""
 
     def wrong(some: dict[Setting, Any]) -> PwactError | None:
         try:
-            _made(base, some, dataset, checked)
+            _made(base, some, dataset, interventions, checked)
         except PwactError as error:
             return error
         return None
 
     try:
-        return _made(base, chosen, dataset, checked)
+        return _made(base, chosen, dataset, interventions, checked)
     except PwactError as error:
         found = error
     if str(wrong({})) == str(found):
@@ -97,19 +126,25 @@ def _draft(base: Draft, chosen: dict[Setting, Any], dataset: Dataset, checked: s
     ) from found
 
 
-def _made(base: Draft, chosen: dict[Setting, Any], dataset: Dataset, checked: set[Any]) -> Draft:
+def _made(
+    base: Draft,
+    chosen: dict[Setting, Any],
+    dataset: Dataset,
+    interventions: tuple[Intervention, ...],
+    checked: set[Any],
+) -> Draft:
     draft = applied(base, chosen)
     if draft.config not in checked:
         check_fit(draft.config, dataset)
-        _check_runs(draft.config)
+        _check_runs(draft.config, interventions)
         checked.add(draft.config)
     part = with_corruption(with_images(dataset, draft.images), draft.corruption)
     check_batches(draft.recipe, part)
     return draft
 
 
-def _check_runs(config: Any) -> None:
-    """Refuse a network that cannot be built, or run on one image; nothing is computed."""
+def _check_runs(config: Any, interventions: tuple[Intervention, ...]) -> None:
+    """Refuse a network that cannot be built, or run on one image with its edits; nothing is computed."""
 
     def logits() -> Any:
         network = build(config, 0)
@@ -118,6 +153,12 @@ def _check_runs(config: Any) -> None:
 
     try:
         found = nnx.eval_shape(logits)
+        if interventions:
+            variables = nnx.state(nnx.eval_shape(lambda: build(config, 0)))
+            image = jax.ShapeDtypeStruct((1, *config.image_shape), jnp.float32)
+            for train in (True, False):
+                run = forward(config, interventions, "lax", train, "float32")
+                jax.eval_shape(run, variables, image, jax.random.key(0))
     except (TypeError, ValueError) as error:  # a network of one's own raises what it likes
         raise PwactError(
             f"a {type(config).__name__} that runs on an image",

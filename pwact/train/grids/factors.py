@@ -65,8 +65,8 @@ def factors_of(vary: Mapping[str, Sequence[Any]], base: Draft, mode: str) -> tup
         mode: `one_at_a_time` puts the base's own level first, and adds it where it was not given.
 
     Raises:
-        PwactError: no factor; one that does not exist, is ambiguous, has no levels or one twice; two that set
-            the same.
+        PwactError: no factor; one that does not exist, is ambiguous, has no levels, one twice or two of one
+            name; two that set the same.
     """
     if mode not in get_args(Mode):
         raise PwactError(
@@ -110,7 +110,15 @@ def _factor(one: Setting, given: Any, base: Draft, mode: str) -> Factor:
             text = {"stream": "seed", "whole": "base"}.get(one.home) or shown(own)
         levels, texts = [own, *levels], [text, *texts]
     numbers = all(isinstance(text, int | float) and not isinstance(text, bool) for text in texts)
-    return Factor(one, tuple(levels), tuple(texts) if numbers else tuple(str(text) for text in texts))
+    labels = tuple(texts) if numbers else tuple(str(text) for text in texts)
+    for label in labels:
+        if labels.count(label) > 1:
+            raise PwactError(
+                f"levels of {name} that can be told apart",
+                f"{labels.count(label)} called {label}",
+                "give them names that differ",
+            )
+    return Factor(one, tuple(levels), labels)
 
 
 def _label(given: Any) -> str:

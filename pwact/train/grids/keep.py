@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from pwact.core.results import save_results
+from pwact.errors import PwactError
 from pwact.records import write_text
 from pwact.train.checkpoint import RECORD, load_checkpoint, save_checkpoint
 from pwact.train.grids.cells import Cell
@@ -45,6 +46,18 @@ class Shelf:
         if self.folder is None:
             return cell.name in self.held
         return (self.folder / cell.name / RECORD).is_file()
+
+    def check(self, cells: Sequence[Cell]) -> None:
+        """Refuse a folder in which something else stands in the place of a cell."""
+        if self.folder is None:
+            return
+        for cell in cells:
+            if (self.folder / cell.name).exists() and not self.has(cell):
+                raise PwactError(
+                    f"a finished cell at {str(self.folder / cell.name)!r}, or nothing",
+                    f"no {RECORD} in it",
+                    "take it away, and make the same call again to train that cell",
+                )
 
     def workplace(self, group: Sequence[Cell]) -> Path | None:
         """Where a group is saved while it trains."""

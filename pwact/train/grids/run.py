@@ -144,7 +144,8 @@ def grid(
 
     Raises:
         PwactError: before anything is trained: a factor or level that does not exist, is ambiguous, comes
-            twice or makes no network for this dataset; a folder of another grid, or in use.
+            twice, has the name of another or makes no network for this dataset; an intervention at a site
+            that a cell does not have; a folder of another grid, in use, or with a cell that is no checkpoint.
         KeyboardInterrupt: on Ctrl-C; its message says what is kept.
 
     Example:
@@ -167,7 +168,7 @@ def grid(
     check_treatment(treatment)
     base = Draft(config, recipe, check_streams(hold or {}), len(dataset))
     factors = factors_of(vary, base, mode)
-    cells = cells_of(factors, base, dataset, mode)
+    cells = cells_of(factors, base, dataset, mode, tuple(interventions))
     for cell in cells:
         check_devices(cell.draft.recipe, devices)
     for part in () if test is None else (test,):
@@ -182,6 +183,7 @@ def grid(
             else stack.enter_context(record.opened(place, _asked(job, base, factors, cells, mode), command))
         )
         shelf = Shelf(place, job.interventions)
+        shelf.check(cells)
         _train(cells, job, shelf, found, progress)
         done = _tables(factors, cells, job, mode, shelf)
         if found is not None and place is not None:
@@ -290,6 +292,7 @@ def _asked(
         "interventions": [each.name for each in job.interventions],
         "data": {"train": named(job.dataset), "test": named(job.test)},
         "preprocess": dataclasses.asdict(job.preprocess),
+        "devices": job.devices,
     }
 
 

@@ -14,7 +14,7 @@ import xarray as xr
 
 import pwact
 from pwact.errors import PwactError
-from pwact.train import Recipe, load_checkpoint, train
+from pwact.train import Intervention, Recipe, load_checkpoint, train
 from pwact.train.grids import all_but, grid
 from pwact.train.grids import fit as fitting
 
@@ -130,6 +130,16 @@ def test_a_folder_of_another_grid_is_refused_and_left_as_it_is(rates, config, sh
     assert sorted((str(path), path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
 
 
+def test_a_grid_of_another_number_of_devices_is_another_grid(rates, config, short, parts, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(rates[0], copy)
+    record = json.loads((copy / "grid.json").read_text())
+    record["asked"]["devices"] = 2
+    (copy / "grid.json").write_text(json.dumps(record))
+    with pytest.raises(PwactError, match="devices: 2 there, 1 asked for"):
+        again((copy, None), config, short, parts)
+
+
 def test_a_folder_that_holds_something_else_is_refused(config, short, parts, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(PwactError, match=r"thesis\.tex"):
@@ -164,6 +174,56 @@ def test_cells_that_are_gone_are_trained_again_to_the_same_bits(rates, config, s
     for name in ("results.csv", "results.nc", "differences.csv"):
         assert (copy / name).read_bytes() == (folder / name).read_bytes()
     assert [path.name for path in copy.rglob(".*")] == [".notes"], "what is not of the grid is left alone"
+
+
+def test_something_else_in_a_cells_place_is_refused_before_anything_is_trained(
+    rates, config, short, parts, tmp_path, monkeypatch
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(rates[0], copy)
+    (copy / "learning_rate=0.02" / "checkpoint.json").unlink()
+    before = sorted(path.name for path in copy.rglob("*"))
+    monkeypatch.setattr(fitting, "train_together", None)
+    with pytest.raises(PwactError, match=r"learning_rate=0\.02.*no checkpoint\.json in it"):
+        again((copy, None), config, short, parts)
+    assert sorted(path.name for path in copy.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("sites", "message"),
+    [
+        (["blocks.1.rleu"], r"blocks\.1\.relu"),
+        (["blocks.0.relu", "blocks.0.relu"], "one intervention a site"),
+    ],
+)
+def test_a_wrong_site_is_refused_before_anything_is_written(config, short, parts, tmp_path, sites, message):
+    edits = [Intervention.parse(f"{site}=dropout(rate=0.5)") for site in sites]
+    with pytest.raises(PwactError, match=message):
+        grid(
+            config,
+            short,
+            parts["train"],
+            vary={"learning_rate": [0.01, 0.02]},
+            seeds=SEEDS,
+            interventions=edits,
+            folder=tmp_path / "new",
+        )
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_site_that_one_level_does_not_have_names_that_level(config, short, parts, tmp_path):
+    edit = Intervention.parse("blocks.1.relu=dropout(rate=0.5)")
+    with pytest.raises(PwactError, match=r"a level of depth .*depth=1: .*blocks\.1\.relu"):
+        grid(
+            config,
+            short,
+            parts["train"],
+            vary={"depth": [2, 1]},
+            seeds=SEEDS,
+            interventions=[edit],
+            folder=tmp_path / "new",
+        )
+    assert not (tmp_path / "new").exists()
 
 
 def test_two_processes_do_not_use_one_folder(rates, config, short, parts):
