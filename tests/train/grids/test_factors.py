@@ -352,17 +352,17 @@ def test_values_are_shown_as_a_person_writes_them():
     ]
 
 
-class Own:
+class Alike:
     """Two of one class, which nothing but their content tells apart, and that is not shown."""
 
     def __init__(self, strength: float):
         self.strength = strength
 
     def __repr__(self) -> str:
-        return "Own"
+        return "Alike"
 
 
 @pytest.mark.parametrize("mode", ["grid", "one_at_a_time"])
 def test_two_levels_that_would_have_one_name_are_refused(base, mode):
-    with pytest.raises(PwactError, match="2 called Own; give them names that differ"):
-        factors_of({"objective": [Own(0.1), Own(0.2)]}, base, mode)
+    with pytest.raises(PwactError, match="2 called Alike; give them names that differ"):
+        factors_of({"objective": [Alike(0.1), Alike(0.2)]}, base, mode)
