@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import inspect
+import re
 import types
 import weakref
 from collections.abc import Callable, Hashable, Mapping
@@ -169,31 +170,63 @@ def memoized(factory: Factory) -> Factory:
 def described(value: Any) -> str:
     """A value as a person would write it: what `memoized` made as the call that makes it.
 
-    A function is its name and a hash of its code, so that another one of the same name is told apart.
+    A function is its name and a hash of its code, its defaults and the values that it closes over, so that
+    another one of the same name is told apart; a class is its name and a hash of its methods.
 
     Example:
         >>> from pwact.stats import by_class, moments
         >>> described(by_class(moments(), 3))
         'by_class(acc=moments(order=2), num_classes=3)'
     """
+    return _described(value, ())
+
+
+def _described(value: Any, within: tuple[int, ...]) -> str:
     if id(value) in _WRITTEN:
         return _WRITTEN[id(value)]
+    if id(value) in within or len(within) > DEEPEST:
+        return "..."
+
+    def inner(part: Any) -> str:
+        return _described(part, (*within, id(value)))
+
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name}: {described(inner)}" for name, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{name}: {inner(part)}" for name, part in value.items()) + "}"
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return f"{type(value).__name__}({', '.join(map(described, value))})"
+        return f"{type(value).__name__}({', '.join(map(inner, value))})"
     if isinstance(value, types.FunctionType):
-        return f"{value.__module__}.{value.__qualname__}#{_code_hash(value.__code__)}"
+        return f"{value.__module__}.{value.__qualname__}#{_function_hash(value, inner)}"
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}{_methods_hash(value, inner)}"
     if callable(value) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     if isinstance(value, functools.partial):
-        return f"partial({described(value.func)}, {described(value.args)}, {described(value.keywords)})"
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return f"partial({inner(value.func)}, {inner(value.args)}, {inner(value.keywords)})"
+    if isinstance(value, np.ndarray | jax.Array) and value.ndim:
+        content = np.ascontiguousarray(value)
+        return f"{content.dtype}{list(content.shape)}#{hashlib.sha256(content.tobytes()).hexdigest()[:12]}"
+    if dataclasses.is_dataclass(value):
         fields = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
-        return f"{type(value).__name__}({', '.join(f'{name}={described(part)}' for name, part in fields)})"
+        return f"{type(value).__name__}({', '.join(f'{name}={inner(part)}' for name, part in fields)})"
     if isinstance(value, tuple):
-        return f"({', '.join(map(described, value))})"
-    return repr(value)
+        return f"({', '.join(map(inner, value))})"
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))  # the same in another process
+
+
+def _function_hash(function: types.FunctionType, inner: Callable[[Any], str]) -> str:
+    """Of a function's code, its defaults and the values that it closes over."""
+    cells = [inner(_cell(cell)) for cell in function.__closure__ or ()]
+    defaults = inner(function.__defaults__ or ()), inner(function.__kwdefaults__ or {})
+    content = repr((_code_hash(function.__code__), cells, defaults))
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def _methods_hash(kind: type, inner: Callable[[Any], str]) -> str:
+    """Of the methods that a class of somebody else than a library defines itself."""
+    if kind.__module__.partition(".")[0] in (*LIBRARIES, "flax", "optax", "builtins"):
+        return ""
+    methods = [inner(part) for part in vars(kind).values() if isinstance(part, types.FunctionType)]
+    return "#" + hashlib.sha256(repr(methods).encode()).hexdigest()[:12]
 
 
 def _code_hash(code: types.CodeType) -> str:

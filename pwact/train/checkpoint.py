@@ -38,6 +38,11 @@ from pwact.train.treatment import Intervention, Member
 
 RECORD = "checkpoint.json"
 SCHEMA = 2
+FIELDS = {
+    *("made", "config", "recipe", "treatment", "interventions", "seeds", "streams", "numbers", "preprocess"),
+    *("data", "step", "steps", "resident", "devices", "snapshot", "diverged", "seconds", "splits", "loss"),
+    *("accuracy", "arrays", "files"),
+}
 
 SPARE = 1 << 17
 """Bytes that a checkpoint takes besides its arrays, generously."""
@@ -210,10 +215,10 @@ def read(
             f"schema {schema} in {str(folder)!r}",
             "load it with the pwact that wrote it, or train anew",
         )
-    try:
-        place, files = folder / record["arrays"], record["files"]
-    except KeyError as error:
-        raise _broken(folder, f"{RECORD}: {error}") from error
+    missing = FIELDS - record.keys()
+    if missing:
+        raise _broken(folder, f"{RECORD} lacks {', '.join(sorted(missing))}")
+    place, files = folder / record["arrays"], record["files"]
     # orbax is only shown files that are whole: on broken ones its background threads complain on their own.
     found = _hashes(place)
     if found != files:

@@ -14,7 +14,7 @@ from pwact.core.probe import probe
 from pwact.errors import PwactError
 from pwact.models.architecture import Architecture
 from pwact.train.recipe import Precision
-from pwact.train.treatment import Intervention
+from pwact.train.treatment import Intervention, stream
 
 
 def forward(
@@ -77,7 +77,7 @@ def forward(
 
     def edited(variables: Any, image: jax.Array, key: Any) -> Any:
         edits = {
-            each.site: functools.partial(each.fn, key if len(active) == 1 else jax.random.fold_in(key, place))
+            each.site: functools.partial(each.fn, jax.random.fold_in(stream(key, "edits"), place))
             for place, each in enumerate(active)
         }
         outputs, _ = probed.run(rounded(variables), image.astype(computed), edits=edits)

@@ -44,6 +44,9 @@ from pwact.train.treatment import (
 SAVE_SECONDS = 60.0
 """A long epoch is saved about as often."""
 
+PAUSE_SECONDS = 1.0
+"""At least as long lies between two saves at the ends of epochs."""
+
 SEGMENT = 64
 """Steps that are taken before the clock is looked at, until their duration is known."""
 
@@ -124,12 +127,13 @@ def train_together(
         treatment: `trained`; `shuffled_labels` permutes the training labels, for each network anew;
             `untrained` leaves the first variables as they are.
         interventions: edits at sites, in place in training.
-        folder: where to save after every epoch and about once a minute; it must not exist unless `resume`.
-            `metrics.jsonl` in it has a line for each network and split.
-        resume: go on from what `folder` holds, if it holds anything, to the same bits.
+        folder: where to save after every epoch, once a second at most, and in a long epoch about once a
+            minute; it must not exist unless `resume`. `metrics.jsonl` in it has a line for each network and
+            split.
+        resume: go on from the training that `folder` holds, to the same bits; begin one if it is not there.
         snapshots: steps (of all epochs; 0 is before the first) whose networks are kept, each as a checkpoint
             `snapshots/step-00000000` in `folder`.
-        log_every: steps between lines of `metrics.jsonl`; an epoch's if not given.
+        log_every: steps between lines of `metrics.jsonl`; an epoch's if not given, and at most.
         devices: that the images of each step are split over.
         workers: threads that read images that are not kept on the device; as many as cores if not given.
         tensorboard: whether to write TensorBoard's files too.
@@ -153,6 +157,9 @@ def train_together(
     for part in (dataset,) if test is None else (dataset, test):
         check_fit(config, part)
     _check_request(recipe, members, place, resume, snapshots, tensorboard)
+    for name, number in (("log_every", log_every), ("workers", workers)):
+        if number is not None and (not isinstance(number, int) or number < 1):
+            raise PwactError(f"{name} as a whole number of 1 or more", repr(number), f"correct {name}")
     if treatment != "untrained":
         check_batches(recipe, dataset)
         check_devices(recipe, devices)
@@ -168,7 +175,7 @@ def train_together(
         ),
         labels_for(treatment, np.asarray(dataset.labels), members),
         Preprocess.standardise(dataset) if preprocess is None else preprocess,
-        {"name": dataset.name, "fingerprint": dataset.fingerprint, "index_hash": dataset.index_hash},
+        _identity(dataset, "") | ({} if test is None else _identity(test, "test_")),
         0.0,
         tuple(interventions),
         (None,) * len(members),
@@ -180,6 +187,13 @@ def train_together(
         if place is not None and place.exists():
             held.enter_context(one_process(place))
             saved = found_in(place, networks, total, devices)
+            late = [at for at in snapshots if at <= saved.step and not _snapshot(place, at).exists()]
+            if late:
+                raise PwactError(
+                    f"snapshots after step {saved.step}, which {str(place)!r} has reached",
+                    f"step {late[0]}, which was not kept",
+                    "leave it out, or train anew",
+                )
         stays = feed.is_resident(dataset) if saved is None else saved.resident
         company = Company(networks, dataset, devices, stays, workers)
         run = _Run(company, test, total, place, set(snapshots), keep_diverged, command, started)
@@ -265,7 +279,9 @@ class _Run:
             self._finish_epoch(epoch)
         if end in self.snapshots:
             self.keep()
-        if self.folder is not None and (whole or time.perf_counter() - self.last_save >= SAVE_SECONDS):
+        waited = time.perf_counter() - self.last_save
+        due = self.done == self.total or waited >= (PAUSE_SECONDS if whole else SAVE_SECONDS)
+        if self.folder is not None and due:
             self.save()
         if progress is not None:
             progress(self.done, self.total, self._sentence(found))
@@ -283,8 +299,7 @@ class _Run:
         """A snapshot of the networks as they are."""
         assert self.folder is not None
         self._refresh()
-        place = self.folder / "snapshots" / f"step-{self.done:08d}"
-        write(place, self._state(False)._replace(snapshot=True), self.command)
+        write(_snapshot(self.folder, self.done), self._state(False)._replace(snapshot=True), self.command)
 
     def close(self) -> None:
         if self.board:
@@ -315,9 +330,10 @@ class _Run:
         """One more point on the curves."""
         self._refresh()
         losses, shares = self.scores["loss"], self.scores["accuracy"]
+        stopped = np.array([step is not None for step in self.networks.diverged])
         points = [[losses.mean(1, dtype=np.float64)], [shares.mean(1, dtype=np.float64)]]
         if self.test is not None:
-            scores = evaluate(self.networks, self.test)
+            scores = evaluate(self.networks, self.test).where(~stopped)
             points[0].append(scores.loss.values)
             points[1].append(scores.accuracy.values)
             if self.metrics:
@@ -330,7 +346,8 @@ class _Run:
                 )
         curves = self.networks.curves
         before = np.stack([curves.loss.values, curves.accuracy.values])
-        values = np.concatenate([before, np.array(points)[..., None]], -1)
+        found = np.where(stopped, np.nan, np.array(points))
+        values = np.concatenate([before, found[..., None]], -1)
         self.networks = dataclasses.replace(self.networks, curves=_curves(self.networks.seeds, values))
         self.scores = {}
 
@@ -364,10 +381,16 @@ class _Run:
             return
         step, place = min((step, place) for place, step in enumerate(diverged) if step is not None)
         epoch, t = divmod(step - 1, self.steps)
+        kept = ""
+        if self.folder is not None:
+            if self.metrics:
+                self.metrics.flush()
+            write(self.folder / "diverged", self._state(False)._replace(snapshot=True), self.command)
+            kept = f"; as it was before that step it is in {str(self.folder / 'diverged')!r}"
         raise NonFiniteError(
             "a finite training loss and finite parameters",
             f"NaN or infinity for seed {self.networks.seeds[place]} in epoch {epoch + 1} at step {t + 1}"
-            f" of {self.steps} ({what_is_saved(self.folder)})",
+            f" of {self.steps} ({what_is_saved(self.folder)}{kept})",
             "lower learning_rate or clip_norm, and look at the images' range",
         )
 
@@ -397,6 +420,12 @@ def log_spaced(steps: int, *, per_doubling: int = 1) -> list[int]:
     return sorted(step for step in found if step <= steps)
 
 
+def _identity(dataset: Dataset, prefix: str) -> dict[str, str]:
+    """What tells these images from others."""
+    names = ("name", "fingerprint", "index_hash")
+    return {f"{prefix}{name}": getattr(dataset, name) for name in names}
+
+
 def _check_request(
     recipe: Recipe,
     members: Sequence[Member],
@@ -419,8 +448,12 @@ def _check_request(
         recipe.with_numbers(member.numbers)
 
 
+def _snapshot(folder: Path, step: int) -> Path:
+    return folder / "snapshots" / f"step-{step:08d}"
+
+
 def _check_snapshots(snapshots: Sequence[int], steps: int) -> None:
-    wrong = [step for step in snapshots if not 0 <= step <= steps]
+    wrong = [step for step in snapshots if not isinstance(step, int | np.integer) or not 0 <= step <= steps]
     if wrong:
         raise PwactError(f"snapshots at steps in 0 .. {steps}", f"{wrong[0]}", "see log_spaced")
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pwact.errors import PwactError
+from pwact.records import write_text
 
 NAME = "metrics.jsonl"
 
@@ -32,9 +33,7 @@ class Metrics:
         self.waiting: list[dict[str, Any]] = []
         if self.path.is_file():
             kept = [line for line in self.path.read_text().splitlines() if _step(line) <= step]
-            partial = self.path.with_name(f".{NAME}.partial")
-            partial.write_text("".join(f"{line}\n" for line in kept))
-            os.replace(partial, self.path)
+            write_text("".join(f"{line}\n" for line in kept), self.path)
 
     def add(
         self,

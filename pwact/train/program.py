@@ -26,7 +26,7 @@ from pwact.regularizers.penalty import Penalty
 from pwact.train.forward import forward
 from pwact.train.order import epoch_order
 from pwact.train.recipe import NUMBERS, Recipe
-from pwact.train.treatment import Intervention, stream_keys
+from pwact.train.treatment import Intervention, stream, stream_keys
 
 Scores = dict[str, Any]
 """By name, one number a network: `loss`, `accuracy`, `good`, and what the update rule logs."""
@@ -248,7 +248,10 @@ def _advance(task: Task) -> Callable[..., tuple[Carry, Scores]]:
         rate = numbers["learning_rate"] * recipe.rate(at, task.images)
         noise = jax.random.fold_in(jax.random.fold_in(keys.dropout, epoch), t)
         if augment is not None:
-            image = augment(image, image_keys(jax.random.fold_in(keys.augmentation, epoch), places))
+            drawn = jax.random.fold_in(keys.augmentation, epoch)
+            if recipe.sampling == "balanced":  # an image may come twice in an epoch
+                drawn = jax.random.fold_in(drawn, t)
+            image = augment(image, image_keys(drawn, places))
 
         def part(params: Any, rest: Any, image: jax.Array, label: jax.Array, key: Any) -> Any:
             outputs, variables = network(nnx.merge_state(params, rest), task.preprocess(image), key)
@@ -261,7 +264,7 @@ def _advance(task: Task) -> Callable[..., tuple[Carry, Scores]]:
             compute = part if parts == 1 else jax.checkpoint(part)
             values, shares, rest = [], [], carry.rest
             for place in range(parts):
-                own = key if parts == 1 else jax.random.fold_in(key, place)
+                own = jax.random.fold_in(stream(key, "parts"), place)
                 value, rest, share = compute(params, rest, image[place::parts], label[place::parts], own)
                 values.append(value)
                 shares.append(share)
@@ -273,7 +276,7 @@ def _advance(task: Task) -> Callable[..., tuple[Carry, Scores]]:
         batches = tuple(
             (image[i * size : (i + 1) * size], label[i * size : (i + 1) * size]) for i in range(rule.batches)
         )
-        streams = (noise,) if rule.batches == 1 else tuple(jax.random.split(noise, rule.batches))
+        streams = tuple(jax.random.split(stream(noise, "batches"), rule.batches))
         summed, (rest, value, share), slope, logs = rule.gradient(loss, carry.params, batches, streams, rate)
         change, optimizer = recipe.transformation(numbers, task.images).update(
             slope, carry.optimizer, carry.params
@@ -281,7 +284,7 @@ def _advance(task: Task) -> Callable[..., tuple[Carry, Scores]]:
         params = jax.tree.map(lambda leaf, by: leaf + by.astype(leaf.dtype), carry.params, change)
         states = []
         for place, (each, state) in enumerate(zip(callbacks, carry.callbacks, strict=True)):
-            own = jax.random.fold_in(noise, place + 1)
+            own = jax.random.fold_in(stream(noise, "callbacks"), place)
             state, params = _called(each, state, params, at, total, own, t == task.steps - 1)
             states.append(state)
         average = carry.average

@@ -52,7 +52,7 @@ class Recipe:
 
     Args:
         epochs: passes over the training images.
-        batch_size: images a step; the whole training set where that is smaller.
+        batch_size: images a step, or in each batch of the update rule's; no more than there are.
         learning_rate: at its peak.
         optimizer: `adamw` (Loshchilov and Hutter 2019), or `sgd` with momentum.
         momentum: of sgd; adamw's first-moment decay.

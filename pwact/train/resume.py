@@ -30,6 +30,7 @@ def found_in(folder: Path, wanted: Trained, total: int, devices: int) -> Saved:
             "config": to_dict(networks.config),
             "recipe": networks.recipe.to_dict(),
             "treatment": networks.treatment,
+            "interventions": [each.name for each in networks.interventions],
             "seeds": networks.seeds,
             "streams": [dict(member.streams) for member in networks.members],
             "numbers": [dict(member.numbers) for member in networks.members],

@@ -15,7 +15,6 @@ from jaxtyping import Array, Float, Int
 from pwact import edits
 from pwact.core.caching import described
 from pwact.core.registry import nearest, resolve
-from pwact.edits.edit import Edit
 from pwact.errors import PwactError
 
 Treatment = Literal["trained", "shuffled_labels", "untrained"]
@@ -63,9 +62,7 @@ class Intervention:
     @property
     def name(self) -> str:
         """The edit and the site, for provenance."""
-        if isinstance(self.fn, Edit):
-            return f"{described(self.fn)} at {self.site}"
-        return f"{getattr(self.fn, '__name__', type(self.fn).__name__)} at {self.site}"
+        return f"{described(self.fn)} at {self.site}"
 
 
 class Member(NamedTuple):

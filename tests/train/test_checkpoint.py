@@ -237,7 +237,7 @@ def test_another_training_is_not_resumed(config, parts, recipe, tmp_path, traine
         ({"seeds": [3, 5]}, r"found seeds=\(3, 5, 8\), not \(3, 5\) in"),
         ({"recipe": dataclasses.replace(recipe, epochs=9)}, "the recipe .*; found epochs=3, not 9 in"),
         ({"treatment": "shuffled_labels"}, "found treatment='trained', not 'shuffled_labels' in"),
-        ({"test": None}, "resume with the test set"),
+        ({"test": None}, "found test_name='bag/test', not None"),
     ):
         with pytest.raises(PwactError, match=message):
             train(config, parts["train"], **base | change)
@@ -255,9 +255,35 @@ def test_an_intervention_must_be_given_again(config, parts, recipe, tmp_path):
     halved = Intervention("blocks.0.relu", halve)
     folder = tmp_path / "run"
     done = train(config, parts["train"], seeds=[3], recipe=recipe, interventions=[halved], folder=folder)
-    with pytest.raises(PwactError, match=r"halve at blocks\.0\.relu; found none"):
+    with pytest.raises(PwactError, match=r"halve#\w+ at blocks\.0\.relu; found none"):
         load_checkpoint(folder)
     assert equal(load_checkpoint(folder, interventions=[halved]), done)
+    resumed = {"seeds": [3], "recipe": recipe, "folder": folder, "resume": True}
+    with pytest.raises(PwactError, match="interventions of the checkpoint"):
+        train(config, parts["train"], **resumed)
+
+
+def test_an_edit_left_out_is_not_resumed_without(config, parts, recipe, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    options = {"seeds": [3], "recipe": recipe, "folder": folder}
+    edit = Intervention.parse("blocks.0.relu=dropout(rate=0.5)")
+    with monkeypatch.context() as patch:
+        interrupt_in(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, parts["train"], **options, interventions=[edit])
+    with pytest.raises(PwactError, match="the interventions that was asked for; found interventions="):
+        train(config, parts["train"], **options, resume=True)
+    other = Intervention.parse("blocks.0.relu=dropout(rate=0.25)")
+    with pytest.raises(PwactError, match="interventions of the checkpoint"):
+        train(config, parts["train"], **options, resume=True, interventions=[other])
+
+
+def test_a_record_that_lacks_a_field_is_broken(saved):
+    record = json.loads((saved / "checkpoint.json").read_text())
+    for name in ("streams", "numbers", "diverged", "config", "step", "loss"):
+        (saved / "checkpoint.json").write_text(json.dumps({k: v for k, v in record.items() if k != name}))
+        with pytest.raises(PwactError, match=f"lacks {name}"):
+            load_checkpoint(saved)
 
 
 @pytest.mark.slow

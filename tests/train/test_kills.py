@@ -21,7 +21,7 @@ import pwact.train.loop as loop
 from pwact.data import bag, split
 from pwact.models import ModelConfig
 from pwact.train import Recipe, train
-loop.SAVE_SECONDS = 0.05  # saves in the middle of epochs too
+loop.SAVE_SECONDS = loop.PAUSE_SECONDS = 0.05  # saves in the middle of epochs too
 loop.SEGMENT = 2
 parts = split(bag(size=400, seed=0, image_size=20), seed=0)
 config = ModelConfig((20, 20, 1), 3, widths=(4, 6), strides=(2, 2), first_kernel_size=3)

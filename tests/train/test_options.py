@@ -14,7 +14,7 @@ from pwact.core.one_process import one_process
 from pwact.data import Preprocess, augment, subset
 from pwact.errors import PwactError
 from pwact.initializers import Initializer
-from pwact.train import Member, Recipe, load_checkpoint, log_spaced, train, train_together
+from pwact.train import Intervention, Member, Recipe, load_checkpoint, log_spaced, train, train_together
 from pwact.train.order import epoch_order
 
 
@@ -268,3 +268,58 @@ def test_a_folder_in_use_is_refused(config, parts, recipe, tmp_path):
     train(config, parts["train"], seeds=[3], recipe=recipe, folder=folder)
     with one_process(folder), pytest.raises(PwactError, match="one process at a time"):
         train(config, parts["train"], seeds=[3], recipe=recipe, folder=folder, resume=True)
+
+
+def test_a_test_set_is_part_of_what_is_resumed(config, parts, recipe, tmp_path):
+    folder = tmp_path / "run"
+    train(config, parts["train"], seeds=[3], recipe=recipe, folder=folder, test=parts["test"])
+    fewer = subset(parts["test"], range(20))
+    with pytest.raises(PwactError, match="the data that was asked for; found test_fingerprint="):
+        train(config, parts["train"], seeds=[3], recipe=recipe, folder=folder, test=fewer, resume=True)
+
+
+def test_a_snapshot_that_comes_too_late_is_refused(config, parts, recipe, tmp_path):
+    folder = tmp_path / "run"
+    train(config, parts["train"], seeds=[3], recipe=recipe, folder=folder, snapshots=[4])
+    again = {"seeds": [3], "recipe": recipe, "folder": folder, "resume": True}
+    train(config, parts["train"], **again, snapshots=[4])
+    with pytest.raises(PwactError, match=r"snapshots after step 18.*step 5, which was not kept"):
+        train(config, parts["train"], **again, snapshots=[5])
+
+
+@pytest.mark.parametrize("wrong", [{"log_every": 0}, {"log_every": -1}, {"workers": 0}])
+def test_counts_below_one_are_refused(config, parts, recipe, wrong):
+    with pytest.raises(PwactError, match="as a whole number of 1 or more"):
+        train(config, parts["train"], seeds=[3], recipe=recipe, **wrong)
+
+
+def test_no_two_draws_share_a_key(small, parts):
+    """Two edits, two parts of a batch and a callback, each of which keeps the bits of its key."""
+    config, recipe = small
+    seen = []
+
+    def noted(key):
+        jax.debug.callback(
+            lambda bits: seen.append(tuple(np.asarray(bits).tolist())), jax.random.key_data(key)
+        )
+
+    def edit(key, activation):
+        noted(key)
+        return activation
+
+    def other(key, activation):
+        noted(key)
+        return activation + 0
+
+    def update(state, params, step, steps, key):
+        noted(key)
+        return state, params
+
+    watched = dataclasses.replace(
+        recipe, batch_size=160, accumulate=2, callbacks=(Callback(lambda params: (), update, "step"),)
+    )
+    sites = [Intervention("blocks.0.relu", edit), Intervention("blocks.1.relu", other)]
+    train(config, parts["train"], seeds=[1], recipe=watched, interventions=sites)
+    jax.effects_barrier()
+    # One step: two parts of two edits, which the backward pass computes again with the same keys.
+    assert len(set(seen)) == 5

@@ -14,7 +14,15 @@ from pwact.data import Preprocess, arrays, bag, subset
 from pwact.errors import NonFiniteError, PwactError
 from pwact.models import ModelConfig, build
 from pwact.objectives.objective import Objective
-from pwact.train import Intervention, Member, evaluate, predict, train, train_together
+from pwact.train import (
+    Intervention,
+    Member,
+    evaluate,
+    load_checkpoint,
+    predict,
+    train,
+    train_together,
+)
 from pwact.train.checkpoint import saved_steps
 from pwact.train.treatment import stream
 
@@ -226,10 +234,17 @@ def test_the_first_bad_step_is_named_and_what_was_saved_is_kept(config, parts, r
     folder = tmp_path / "run"
     broken = dataclasses.replace(recipe, objective=explosive(8))
     with pytest.raises(
-        NonFiniteError, match=r"for seed 3 in epoch 2 at step 3 of 6 .*6 of 18 steps are saved"
+        NonFiniteError, match=r"for seed 3 in epoch 2 at step 3 of 6 .*6 of 18 steps are saved.*run/diverged"
     ):
         train(config, parts["train"], seeds=[3, 5], recipe=broken, folder=folder)
     assert saved_steps(folder) == (6, 18)
+    kept = load_checkpoint(folder / "diverged", recipe=broken)
+    assert kept.diverged == (9, 9)
+    sound = dataclasses.replace(recipe, objective=explosive(100))
+    eight = tmp_path / "eight"
+    train(config, parts["train"], seeds=[3, 5], recipe=sound, folder=eight, snapshots=[8])
+    exact = load_checkpoint(eight / "snapshots" / "step-00000008", recipe=sound)
+    assert equal(kept.variables, exact.variables), "as they were before the bad step"
 
 
 def test_a_network_that_diverges_is_left_as_it_was_and_the_others_go_on(config, parts, recipe, trained):
@@ -244,6 +259,7 @@ def test_a_network_that_diverges_is_left_as_it_was_and_the_others_go_on(config, 
     assert found.diverged[0] is None and 1 <= found.diverged[1] <= 6 and found.diverged[2] is None
     assert equal(found.take([0, 2]).variables, alone.variables)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found.at(1))), "the last good state"
+    assert np.isnan(found.curves.loss[:, 1]).all() and np.isfinite(found.curves.loss[:, [0, 2]]).all()
 
 
 @pytest.mark.parametrize(
