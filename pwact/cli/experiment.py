@@ -87,9 +87,14 @@ def lines_of(record: Any) -> list[str]:
         ] or [f"        {value}"]
     lines += [f"Claim {each.answer}: {each.claim}" for each in record.claims]
     lines += [f"Note: {line}" for line in record.notes]
-    if len(record.seeds) < record.seeds_specified:
-        lines.append(f"Note: {len(record.seeds)} seeds, where {record.seeds_specified} are specified.")
-    return [*lines, record.sentence[0].upper() + record.sentence[1:] + "."]
+    outcome = record.sentence[0].upper() + record.sentence[1:]
+    count = len(record.seeds)
+    if count < record.seeds_specified:
+        outcome += (
+            f", but not judged as specified: {count} seed{'' if count == 1 else 's'}, "
+            f"where {record.seeds_specified} are specified"
+        )
+    return [*lines, f"{outcome}."]
 
 
 def _list() -> None:

@@ -127,9 +127,16 @@ def test_the_list_of_all_that_there_is(capsys):
     assert len(capsys.readouterr().out.splitlines()) == 2 * len(registry.modules())
 
 
-def test_fewer_seeds_than_specified_are_said(there, capsys):
-    main_ok(["experiment", "98", "--seeds", "2"])
-    assert "2 seeds, where 3 are specified" in capsys.readouterr().out
+@pytest.mark.parametrize(("seeds", "said"), [(1, "1 seed, where"), (2, "2 seeds, where")])
+def test_fewer_seeds_than_specified_are_said_with_the_outcome(seeds, said, there, capsys):
+    main_ok(["experiment", "98", "--seeds", str(seeds), "--out", "run"])
+    outcome = capsys.readouterr().out.splitlines()[-2]
+    assert outcome == f"Its criterion met, but not judged as specified: {said} 3 are specified."
+
+
+def test_more_seeds_than_specified_are_judged_as_ever(there, capsys):
+    main_ok(["experiment", "98", "--seeds", "4", "--out", "run"])
+    assert capsys.readouterr().out.splitlines()[-2] == "Its criterion met."
 
 
 def test_finished_runs_are_kept_and_replaced_when_asked(there, capsys):
