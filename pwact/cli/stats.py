@@ -67,6 +67,7 @@ def command(
     """
     import pwact
     from pwact.core import save_results
+    from pwact.core.one_process import one_process
     from pwact.core.sweep.state_file import StateFile
 
     asked = [
@@ -114,9 +115,10 @@ def command(
             "asked": json.dumps(statistics),
             "command": shlex.join(["pwact", *sys.argv[1:]]),
         }
-        path = out or new_path("stats", ".nc")
         try:
-            save_results(results, path, overwrite=overwrite)
+            with one_process(folder, wait=True):  # two commands must not find the same name free
+                path = out or new_path("stats", ".nc")
+                save_results(results, path, overwrite=overwrite)
         except PwactError as error:
             told = f"{error.do}; the statistics are kept: make the same call again to save them"
             raise PwactError(error.expected, error.found, told) from error

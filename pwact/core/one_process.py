@@ -16,11 +16,15 @@ except ImportError:  # Windows
 
 
 @contextlib.contextmanager
-def one_process(folder: Path) -> Iterator[None]:
+def one_process(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a folder; the system lets go of it when the process ends, however it does.
 
+    Args:
+        folder: what is held.
+        wait: until another process lets go of it.
+
     Raises:
-        PwactError: another process holds it.
+        PwactError: another process holds it, and `wait` is false.
 
     Example:
         >>> import tempfile
@@ -33,7 +37,7 @@ def one_process(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise PwactError(
                 f"{str(folder)!r} to be used by one process at a time",

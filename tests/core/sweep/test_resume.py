@@ -266,7 +266,7 @@ def test_a_last_step_that_changed_is_refused(tmp_path, asked):
         return {"a": own._replace(finalize=finalize)}
 
     interrupted(asked, tmp_path / "s", LOAD, statistics=other(1.0))
-    with pytest.raises(PwactError, match="another computation: the model, or a function"):
+    with pytest.raises(PwactError, match="found another statistics"):
         sweep(asked, tmp_path / "s", other(2.0))
 
 
