@@ -3,7 +3,7 @@
 from pwact.train.checkpoint import load_checkpoint, save_checkpoint
 from pwact.train.evaluate import evaluate, predict, results_table
 from pwact.train.grids import Grid, grid
-from pwact.train.loop import log_spaced, train, train_together
+from pwact.train.loop import log_spaced, train
 from pwact.train.recipe import MEMORISE, QUICK, Recipe
 from pwact.train.trained import Trained
 from pwact.train.treatment import STREAMS, Intervention, Member
@@ -25,5 +25,4 @@ __all__ = [
     "results_table",
     "save_checkpoint",
     "train",
-    "train_together",
 ]

@@ -105,6 +105,23 @@ def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(seed) for seed in found)
 
 
+def members_of(seeds: Sequence[int | Member], streams: Mapping[str, int]) -> tuple[Member, ...]:
+    """The networks that are asked for, with the streams that all of them hold."""
+    held, given = check_streams(streams), list(seeds)
+    plain = [seed for seed in given if not isinstance(seed, Member)]
+    if plain or not given:
+        check_seeds(plain)
+    members: list[Member] = []
+    for each in given:
+        own = each if isinstance(each, Member) else Member(int(each))
+        check_seeds([own.seed])
+        member = Member(int(own.seed), held | check_streams(own.streams), dict(own.numbers))
+        if member in members:
+            raise PwactError("different networks", f"{member} twice", "drop it: it would be the same network")
+        members.append(member)
+    return tuple(members)
+
+
 def check_treatment(treatment: str) -> None:
     """Refuse a treatment that does not exist."""
     if treatment not in get_args(Treatment):

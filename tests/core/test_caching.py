@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import functools
 import gc
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from pwact.core import caching
+from pwact.core.caching import described
 
 
 class Thing:
@@ -133,3 +136,30 @@ def test_a_callable_without_a_hash_is_what_it_holds():
     one, other = Scaled(1), Scaled(2)
     assert caching.function_key(one) == caching.function_key(Scaled(1)) != caching.function_key(other)
     assert hash(caching.function_key(one)) == hash(caching.function_key(one))
+
+
+def test_descriptions_tell_values_apart_and_hold_no_address():
+    def scaled(by, array=None):
+        def function(x, plus=by):
+            return by * x if array is None else array
+
+        return function
+
+    class Own:
+        def __call__(self, x):
+            return x + 1
+
+    def another():
+        class Own:
+            def __call__(self, x):
+                return x + 2
+
+        return Own
+
+    assert described(scaled(2)) == described(scaled(2)) != described(scaled(3))
+    assert described(scaled(2, np.zeros(3))) != described(scaled(2, np.ones(3)))
+    assert described(functools.partial(scaled(2), 1)) != described(functools.partial(scaled(2), 2))
+    assert described(optax.add_decayed_weights(1e-4)) != described(optax.add_decayed_weights(1e-2))
+    assert described(Own).rpartition("#")[2] != described(another()).rpartition("#")[2]
+    for value in (scaled(2), Own(), Own, functools.partial(scaled(2), Own())):
+        assert "0x" not in described(value)

@@ -4,13 +4,13 @@ import pytest
 
 from pwact.data import bag, split
 from pwact.models import ModelConfig
-from pwact.train import Recipe, loop, train
+from pwact.train import Recipe, run, train
 
 
 @pytest.fixture(autouse=True)
 def every_epoch_is_saved(monkeypatch):
     """However short it is, so that tests can stop between two."""
-    monkeypatch.setattr(loop, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(run, "PAUSE_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="package")

@@ -17,12 +17,12 @@ from pwact.train import load_checkpoint
 
 PROGRAM = """
 import sys
-import pwact.train.loop as loop
+import pwact.train.run as run
 from pwact.data import bag, split
 from pwact.models import ModelConfig
 from pwact.train import Recipe, train
-loop.SAVE_SECONDS = loop.PAUSE_SECONDS = 0.05  # saves in the middle of epochs too
-loop.SEGMENT = 2
+run.SAVE_SECONDS = run.PAUSE_SECONDS = 0.05  # saves in the middle of epochs too
+run.SEGMENT = 2
 parts = split(bag(size=400, seed=0, image_size=20), seed=0)
 config = ModelConfig((20, 20, 1), 3, widths=(4, 6), strides=(2, 2), first_kernel_size=3)
 pruning = ("gradual_pruning(sparsity=0.5)",)

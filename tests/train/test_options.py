@@ -14,7 +14,7 @@ from pwact.core.one_process import one_process
 from pwact.data import Preprocess, augment, subset
 from pwact.errors import PwactError
 from pwact.initializers import Initializer
-from pwact.train import Intervention, Member, Recipe, load_checkpoint, log_spaced, train, train_together
+from pwact.train import Intervention, Member, Recipe, load_checkpoint, log_spaced, train
 from pwact.train.order import epoch_order
 
 
@@ -58,14 +58,16 @@ def test_numbers_of_its_own_are_those_of_a_recipe(config, parts, recipe):
     one = dataclasses.replace(recipe, epochs=1)
     slow, fast = {"learning_rate": 1e-3}, {"learning_rate": 3e-2, "weight_decay": 0.0}
     members = [Member(3, numbers=slow), Member(3, numbers=fast)]
-    found = train_together(config, parts["train"], members=members, recipe=one)
+    found = train(config, parts["train"], seeds=members, recipe=one)
     for place, numbers in enumerate((slow, fast)):
         alone = train(config, parts["train"], seeds=[3], recipe=dataclasses.replace(one, **numbers))
         taken = found.take([place])
         assert taken.recipe == alone.recipe and taken.members == alone.members
         assert equal(taken.variables, alone.variables)
+    with pytest.raises(PwactError, match="different networks"):
+        train(config, parts["train"], seeds=[Member(3), Member(3)], recipe=one)
     with pytest.raises(PwactError, match="nearest: learning_rate"):
-        train_together(config, parts["train"], members=[Member(3, numbers={"learning_rat": 1.0})])
+        train(config, parts["train"], seeds=[Member(3, numbers={"learning_rat": 1.0})])
 
 
 def test_the_order_goes_through_every_image_once():
@@ -323,3 +325,25 @@ def test_no_two_draws_share_a_key(small, parts):
     jax.effects_barrier()
     # One step: two parts of two edits, which the backward pass computes again with the same keys.
     assert len(set(seen)) == 5
+
+
+def test_an_image_that_comes_twice_in_a_balanced_epoch_is_augmented_twice(small, parts):
+    config, recipe = small
+    labels = parts["train"].labels
+    few = [*np.flatnonzero(labels > 0), *np.flatnonzero(labels == 0)[:2]]
+    rare = subset(parts["train"], few)
+    seen = []
+
+    def noted(key, image):
+        bits = jax.random.key_data(key)
+        jax.debug.callback(lambda bits: seen.append(tuple(np.asarray(bits).tolist())), bits)
+        return image
+
+    balanced = dataclasses.replace(
+        recipe, sampling="balanced", batch_size=30, augment=augment.Augmentation("noted", noted)
+    )
+    train(config, rare, seeds=[1], recipe=balanced)
+    jax.effects_barrier()
+    steps = balanced.steps(len(rare))
+    # Ten of the rare class in a batch, of two images: an image has one key in a batch, and another in the next.
+    assert len(seen) == 30 * steps and len(set(seen)) == (20 + 2) * steps

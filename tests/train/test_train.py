@@ -21,7 +21,6 @@ from pwact.train import (
     load_checkpoint,
     predict,
     train,
-    train_together,
 )
 from pwact.train.checkpoint import saved_steps
 from pwact.train.treatment import stream
@@ -252,10 +251,10 @@ def test_a_network_that_diverges_is_left_as_it_was_and_the_others_go_on(config, 
     members = [Member(3), Member(5, numbers={"learning_rate": 1e37}), Member(8)]
     sgd = dataclasses.replace(recipe, optimizer="sgd", clip_norm=1e30)
     alone = train(config, parts["train"], seeds=[3, 8], recipe=sgd)
-    options = {"members": members, "recipe": sgd}
+    options = {"seeds": members, "recipe": sgd}
     with pytest.raises(NonFiniteError, match="for seed 5 in epoch 1"):
-        train_together(config, parts["train"], **options)
-    found = train_together(config, parts["train"], **options, keep_diverged=True)
+        train(config, parts["train"], **options)
+    found = train(config, parts["train"], **options, keep_diverged=True)
     assert found.diverged[0] is None and 1 <= found.diverged[1] <= 6 and found.diverged[2] is None
     assert equal(found.take([0, 2]).variables, alone.variables)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found.at(1))), "the last good state"

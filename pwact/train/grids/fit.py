@@ -11,7 +11,7 @@ from pwact.data.dataset import Dataset
 from pwact.data.preprocess import Preprocess
 from pwact.train.grids.cells import Cell
 from pwact.train.grids.draft import with_corruption, with_images
-from pwact.train.loop import train_together
+from pwact.train.loop import train
 from pwact.train.recipe import NUMBERS
 from pwact.train.trained import Trained
 from pwact.train.treatment import Intervention, Member, Treatment
@@ -76,10 +76,10 @@ def fit(
     """
     dataset, test = job.data(group[0])
     draft, count = group[0].draft, len(job.seeds)
-    trained = train_together(
+    trained = train(
         draft.config,
         dataset,
-        members=_members(group, job),
+        seeds=_members(group, job),
         recipe=draft.recipe,
         test=test,
         preprocess=job.preprocess,

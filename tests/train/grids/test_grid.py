@@ -104,7 +104,7 @@ def again(rates, config, short, parts, **changes):
 def test_the_same_grid_again_trains_nothing(rates, config, short, parts, monkeypatch):
     folder, found = rates
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    monkeypatch.setattr(fitting, "train_together", None)
+    monkeypatch.setattr(fitting, "train", None)
     repeated = again(rates, config, short, parts)
     pd.testing.assert_frame_equal(repeated.results, found.results)
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
@@ -183,7 +183,7 @@ def test_something_else_in_a_cells_place_is_refused_before_anything_is_trained(
     shutil.copytree(rates[0], copy)
     (copy / "learning_rate=0.02" / "checkpoint.json").unlink()
     before = sorted(path.name for path in copy.rglob("*"))
-    monkeypatch.setattr(fitting, "train_together", None)
+    monkeypatch.setattr(fitting, "train", None)
     with pytest.raises(PwactError, match=r"learning_rate=0\.02.*no checkpoint\.json in it"):
         again((copy, None), config, short, parts)
     assert sorted(path.name for path in copy.rglob("*")) == before
