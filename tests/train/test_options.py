@@ -345,5 +345,5 @@ def test_an_image_that_comes_twice_in_a_balanced_epoch_is_augmented_twice(small,
     train(config, rare, seeds=[1], recipe=balanced)
     jax.effects_barrier()
     steps = balanced.steps(len(rare))
-    # Ten of the rare class in a batch, of two images: an image has one key in a batch, and another in the next.
+    # Ten of the rare class in a batch, of two images: one key an image and batch.
     assert len(seen) == 30 * steps and len(set(seen)) == (20 + 2) * steps
