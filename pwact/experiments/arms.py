@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
 
 from pwact.errors import PwactError
 from pwact.experiment_record import TrainedArm
 from pwact.experiments.experiment import Scale
 from pwact.experiments.identity import Arm, configuration, place_of
+from pwact.train.evaluate import evaluate
 from pwact.train.loop import train
 from pwact.train.trained import Trained
 
@@ -110,3 +114,12 @@ class Setting:
             TrainedArm(arm.name, len(networks), networks.parameters, float(networks.seconds), words)
         )
         return networks
+
+
+def accuracies(arms: Sequence[Arm], networks: Mapping[str, Trained]) -> dict[str, Float[np.ndarray, " seed"]]:
+    """The held-out accuracy of every seed, by arm; in shares. Arms without held-out images have none."""
+    return {
+        arm.name: evaluate(networks[arm.name], arm.test).accuracy.values
+        for arm in arms
+        if arm.test is not None
+    }

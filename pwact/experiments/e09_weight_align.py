@@ -7,11 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from pwact.experiment_record import Part, Rule
-from pwact.experiments.arms import Setting
+from pwact.experiments.arms import Setting, accuracies
 from pwact.experiments.experiment import Claim, Experiment, Outcome, curve, number, paired, per_seed, table
 from pwact.experiments.identity import Arm
 from pwact.experiments.setting import base_config, base_recipe, digits_arm
-from pwact.train.evaluate import evaluate
 
 BATCHES = (2, 8, 64)
 DEPTH, WIDTH = 16, 16
@@ -34,11 +33,7 @@ def run(setting: Setting, progress: Callable[[str, float], None]) -> Outcome:
     """Train shallow networks with three batch sizes, and deep ones, with and without norms."""
     arms = _arms()
     networks = setting.train(arms, progress, end=0.98)
-    accuracy = {
-        arm.name: evaluate(networks[arm.name], arm.test).accuracy.values
-        for arm in arms
-        if arm.test is not None
-    }
+    accuracy = accuracies(arms, networks)
     figures = [per_seed(f"accuracy, {name}", values, "697 test digits") for name, values in accuracy.items()]
     means = {norm: [accuracy[_shallow(norm, batch)].mean() for batch in BATCHES] for norm in NORMS}
     figures += [

@@ -10,13 +10,12 @@ from pwact.data.arrays import arrays
 from pwact.data.dataset import ArrayDataset
 from pwact.data.preprocess import Preprocess
 from pwact.experiment_record import Part, Rule
-from pwact.experiments.arms import Setting
+from pwact.experiments.arms import Setting, accuracies
 from pwact.experiments.experiment import Claim, Experiment, Outcome, curve, number, paired, per_seed, table
 from pwact.experiments.identity import Arm
 from pwact.experiments.setting import base_config, base_recipe, digits_arm
 from pwact.models.config import ModelConfig
 from pwact.models.counts import parameters
-from pwact.train.evaluate import evaluate
 
 SIDE, AGREEMENTS = 12, (0.25, 0.75)
 TRAIN, TEST = 1000, 1000
@@ -46,11 +45,7 @@ def run(setting: Setting, progress: Callable[[str, float], None]) -> Outcome:
     """Train single layers on textures of the second order, and small networks on digits."""
     arms = _arms()
     networks = setting.train(arms, progress, end=0.98)
-    accuracy = {
-        arm.name: evaluate(networks[arm.name], arm.test).accuracy.values
-        for arm in arms
-        if arm.test is not None
-    }
+    accuracy = accuracies(arms, networks)
     figures = [per_seed(f"accuracy, {name}", values) for name, values in accuracy.items()]
     figures += [
         paired(GAIN, accuracy[FORM], accuracy[PLAIN], "697 test digits"),

@@ -6,8 +6,6 @@ A new method adds a row in `rows`: the text that a configuration holds, and what
 from __future__ import annotations
 
 import functools
-import inspect
-from types import ModuleType
 from typing import Any
 
 import jax
@@ -18,82 +16,13 @@ from flax import nnx
 
 import pwact
 from pwact import edits
-from pwact.core.caching import described
 from pwact.core.registry import resolve
-from pwact.edits import Edit
-from pwact.errors import PwactError
 from pwact.models import ModelConfig, build
 from pwact.nn import activations, layers, norms
-from pwact.nn.activations import Activation
-from pwact.nn.layers import Layer
-from pwact.nn.norms import Norm
 
-from .rows import edits as edit_rows
-from .rows import layers as layer_rows
-from .rows import norms as norm_rows
+from .rooms import ROOMS, cases
 
-ROOMS: dict[ModuleType, tuple[Any, type]] = {
-    norms: (norm_rows.METHODS, Norm),
-    layers: (layer_rows.METHODS, Layer),
-    activations: (layer_rows.ACTIVATIONS, Activation),
-    edits: (edit_rows.METHODS, Edit),
-}
 CHANNELS = 12
-
-
-def cases(room: ModuleType) -> Any:
-    return pytest.mark.parametrize("row", ROOMS[room][0].values(), ids=list(ROOMS[room][0]))
-
-
-# Every room
-
-
-@pytest.mark.parametrize(
-    ("room", "name"), [(room, name) for room in ROOMS for name in ROOMS[room][0]], ids=lambda x: str(x)[:40]
-)
-def test_text_makes_one_object_and_the_object_says_the_text(room, name):
-    rows, kind = ROOMS[room]
-    made = resolve(rows[name].text, room)
-    assert isinstance(made, kind) and resolve(rows[name].text, room) is made
-    assert resolve(described(made), room) is made
-    assert hash(made) == hash(resolve(described(made), room))
-
-
-@pytest.mark.parametrize(
-    ("room", "text"),
-    [(room, text) for room in ROOMS for row in ROOMS[room][0].values() for text in row.refused],
-)
-def test_wrong_arguments_are_refused(room, text):
-    with pytest.raises(PwactError) as error:
-        resolve(text, room)
-    assert error.value.found and error.value.do
-
-
-@pytest.mark.parametrize(("room", "factory"), [(room, name) for room in ROOMS for name in room.__all__])
-def test_every_public_method_has_a_row_and_says_where_it_comes_from(room, factory):
-    found = complaints(factory, getattr(room, factory), ROOMS[room][0])
-    assert not found, found
-
-
-def complaints(name: str, factory: Any, rows: dict[str, Any]) -> list[str]:
-    text = inspect.getdoc(factory) or ""
-    found = [
-        f"{name}: no '{part}' in its docstring"
-        for part in ("Returns:", "Raises:", "Example:", "Status:")
-        if part not in text
-    ]
-    if not ("Reference:" in text or "Source:" in text):
-        found.append(f"{name}: its docstring names no Reference: or Source:")
-    if name not in {row.text.partition("(")[0] for row in rows.values()}:
-        found.append(f"{name}: no row in tests/contracts/rows")
-    return found
-
-
-def test_a_method_without_row_or_source_would_be_seen():
-    def instance():
-        """Each channel of each image."""
-
-    assert len(complaints("instance", instance, norm_rows.METHODS)) == 6
 
 
 # Norms

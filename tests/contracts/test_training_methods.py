@@ -6,46 +6,25 @@ A new method adds a row in `rows`: the text that a recipe holds, and what it sho
 from __future__ import annotations
 
 import functools
-import inspect
-from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from flax import nnx
 
 from pwact import callbacks, initializers, objectives, regularizers, updates
-from pwact.callbacks import Callback
-from pwact.core.caching import described
 from pwact.core.registry import resolve
-from pwact.errors import PwactError
-from pwact.initializers import Initializer
 from pwact.models import ModelConfig, build
-from pwact.objectives import Objective
 from pwact.regularizers import Penalty
-from pwact.updates import UpdateRule
 
-from .rows import callbacks as callback_rows
+from .rooms import cases
 from .rows import initializers as initializer_rows
-from .rows import objectives as objective_rows
 from .rows import regularizers as regularizer_rows
 from .rows import updates as update_rows
 
-ROOMS: dict[ModuleType, tuple[Any, Any]] = {
-    objectives: (objective_rows.METHODS, Objective),
-    regularizers: (regularizer_rows.METHODS, (Penalty, optax.GradientTransformation)),
-    updates: (update_rows.METHODS, UpdateRule),
-    initializers: (initializer_rows.METHODS, Initializer),
-    callbacks: (callback_rows.METHODS, Callback),
-}
 STEP = jnp.int32(3)
-
-
-def cases(room: ModuleType) -> Any:
-    return pytest.mark.parametrize("row", ROOMS[room][0].values(), ids=list(ROOMS[room][0]))
 
 
 @functools.cache
@@ -67,57 +46,6 @@ def same_kind(found: Any, wanted: Any) -> None:
     assert jax.tree.structure(found) == jax.tree.structure(wanted)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         assert (one.shape, one.dtype) == (other.shape, other.dtype)
-
-
-# Every room
-
-
-@pytest.mark.parametrize(
-    ("room", "name"), [(room, name) for room in ROOMS for name in ROOMS[room][0]], ids=lambda x: str(x)[:40]
-)
-def test_text_makes_one_object_and_the_object_says_the_text(room, name):
-    rows, kind = ROOMS[room]
-    made = resolve(rows[name].text, room)
-    assert isinstance(made, kind) and resolve(rows[name].text, room) is made
-    assert resolve(described(made), room) is made
-    assert hash(made) == hash(resolve(described(made), room))
-
-
-@pytest.mark.parametrize(
-    ("room", "text"),
-    [(room, text) for room in ROOMS for row in ROOMS[room][0].values() for text in row.refused],
-)
-def test_wrong_arguments_are_refused(room, text):
-    with pytest.raises(PwactError) as error:
-        resolve(text, room)
-    assert error.value.found and error.value.do
-
-
-@pytest.mark.parametrize(("room", "factory"), [(room, name) for room in ROOMS for name in room.__all__])
-def test_every_public_method_has_a_row_and_says_where_it_comes_from(room, factory):
-    found = complaints(factory, getattr(room, factory), ROOMS[room][0])
-    assert not found, found
-
-
-def complaints(name: str, factory: Any, rows: dict[str, Any]) -> list[str]:
-    text = inspect.getdoc(factory) or ""
-    found = [
-        f"{name}: no '{part}' in its docstring"
-        for part in ("Returns:", "Raises:", "Example:", "Status:")
-        if part not in text
-    ]
-    if not ("Reference:" in text or "Source:" in text):
-        found.append(f"{name}: its docstring names no Reference: or Source:")
-    if name not in {row.text.partition("(")[0] for row in rows.values()}:
-        found.append(f"{name}: no row in tests/contracts/rows")
-    return found
-
-
-def test_a_method_without_row_or_source_would_be_seen():
-    def hinge():
-        """The larger of two."""
-
-    assert len(complaints("hinge", hinge, objective_rows.METHODS)) == 6
 
 
 # Losses
