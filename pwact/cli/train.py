@@ -34,6 +34,9 @@ def command(
         "trained", help="What the networks learn."
     ),
     architecture: str = typer.Option("quick", help="Of pwact.models, such as cifar_resnet(depth=20)."),
+    recipe: str = typer.Option(
+        "quick", help="To begin with: quick, memorise, or a name of pwact.train.recipes, such as mnist5k."
+    ),
     norm: Literal["none", "batch", "group", "layer"] | None = typer.Option(
         None, help="After each convolution.", show_default="batch"
     ),
@@ -47,12 +50,10 @@ def command(
         None, min=1, help="Of the first convolution.", show_default="5"
     ),
     epochs: int | None = typer.Option(
-        None, min=1, help="Passes over the images.", show_default="the quick recipe's"
+        None, min=1, help="Passes over the images.", show_default="the recipe's"
     ),
-    batch_size: int | None = typer.Option(
-        None, min=1, help="Images a step.", show_default="the quick recipe's"
-    ),
-    learning_rate: float | None = typer.Option(None, help="At its peak.", show_default="the quick recipe's"),
+    batch_size: int | None = typer.Option(None, min=1, help="Images a step.", show_default="the recipe's"),
+    learning_rate: float | None = typer.Option(None, help="At its peak.", show_default="the recipe's"),
     set_: list[str] | None = typer.Option(
         None,
         "--set",
@@ -132,7 +133,7 @@ def command(
     given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     given |= {"norm": norm, "pooling": pooling, "head": head, "first_kernel_size": first_kernel_size}
     given = {name: value for name, value in given.items() if value is not None}
-    base = _base(data, architecture, given, set_ or [])
+    base = _base(data, architecture, recipe, given, set_ or [])
     common: dict[str, Any] = {
         "test": parts["test"],
         "treatment": treatment,
@@ -168,13 +169,24 @@ def _steps(text: str | None, steps: int) -> list[int]:
         raise PwactError("steps with commas between, or `log`", repr(text), "write 0,100,200") from None
 
 
-def _base(data: Any, architecture: str, given: dict[str, Any], texts: list[str]) -> Any:
+def _recipe(name: str) -> Any:
+    """A recipe by its name, in small letters."""
+    from pwact.core.registry import nearest
+    from pwact.train import MEMORISE, QUICK, recipes
+
+    known = {"quick": QUICK, "memorise": MEMORISE}
+    known |= {each.lower(): getattr(recipes, each) for each in recipes.__all__}
+    if name.lower() not in known:
+        raise PwactError(f"a recipe, one of: {', '.join(known)}", repr(name), nearest(name.lower(), known))
+    return known[name.lower()]
+
+
+def _base(data: Any, architecture: str, recipe: str, given: dict[str, Any], texts: list[str]) -> Any:
     """The architecture and the recipe that the options describe."""
     from pwact.models import from_text
-    from pwact.train import QUICK
     from pwact.train.grids import Draft, applied, assignment, setting
 
-    base = Draft(from_text(architecture, data.image_shape, data.num_classes), QUICK)
+    base = Draft(from_text(architecture, data.image_shape, data.num_classes), _recipe(recipe))
     chosen: dict[Any, Any] = {}
     for name, value in given.items():
         one = setting(name, base, BASE)

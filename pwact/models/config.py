@@ -12,6 +12,7 @@ from flax import nnx
 
 from pwact.core.doors import entered, opened, written
 from pwact.errors import PwactError
+from pwact.models.checks import check_choice, positive
 from pwact.nn import activations, layers, norms
 from pwact.nn.activations import Activation
 from pwact.nn.conv import Form
@@ -78,21 +79,16 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for name in ("image_shape", "widths", "strides"):
             value = getattr(self, name)
-            if not isinstance(value, tuple | list) or not value or not all(_positive(item) for item in value):
+            if not isinstance(value, tuple | list) or not value or not all(positive(item) for item in value):
                 raise PwactError(f"{name} as positive whole numbers", f"{name}={value!r}", "correct it")
             object.__setattr__(self, name, tuple(int(item) for item in value))
         for name in ("num_classes", "kernel_size", "first_kernel_size"):
-            if not _positive(getattr(self, name)):
+            if not positive(getattr(self, name)):
                 raise PwactError(f"{name} of 1 or more", f"{name}={getattr(self, name)!r}", "correct it")
         for name in DOORS:
             object.__setattr__(self, name, _entered(name, getattr(self, name)))
-        for name, kind in (("pooling", Pooling), ("head", Head)):
-            if getattr(self, name) not in get_args(kind):
-                raise PwactError(
-                    f"{name} as one of: {', '.join(get_args(kind))}",
-                    repr(getattr(self, name)),
-                    "pick one of these",
-                )
+        check_choice("pooling", self.pooling, get_args(Pooling))
+        check_choice("head", self.head, get_args(Head))
         if len(self.image_shape) != 3:
             raise PwactError(
                 "image_shape as (row, column, channel)", repr(self.image_shape), "give three numbers"
@@ -201,7 +197,3 @@ def _entered(name: str, value: Any) -> Any:
         expected = error.expected if error.expected.startswith(name) else f"{name} as {error.expected}"
         raise PwactError(expected, error.found, error.do) from None
     return kept.removesuffix("()") if isinstance(kept, str) else kept
-
-
-def _positive(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

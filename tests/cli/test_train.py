@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -22,7 +23,7 @@ from pwact.cli.common import Stages
 from pwact.experiment_record import RECORD as EXPERIMENT
 from pwact.experiments.arms import NETWORKS
 from pwact.experiments.folder import run_folder
-from pwact.train import load_checkpoint, loop
+from pwact.train import load_checkpoint, loop, recipes
 
 from .calls import main_fails, main_ok
 
@@ -114,6 +115,7 @@ def test_overwrite_replaces_a_grid_and_nothing_else(grid, tmp_path, capsys):
         (["--set", "momentum"], "NAME=VALUE"),
         (["--set", "order=1"], "order"),
         (["--architecture", "quik"], "nearest: quick"),
+        (["--recipe", "mnsit5k"], "nearest: mnist5k"),
         (["--intervention", "blocks.0.relu"], "SITE=EDIT"),
     ],
 )
@@ -360,3 +362,10 @@ def test_the_same_command_without_out_goes_on_in_the_folder_that_it_was_killed_i
         folder = mark.rpartition("/")[0]
         assert f"Going on in {folder}" in run_to_end(tmp_path, words)
         assert "-2" in run_to_end(tmp_path, words), "a finished folder is left alone"
+
+
+def test_a_recipe_by_its_name_is_what_options_change(tmp_path):
+    folder = tmp_path / "run"
+    brief = ["--seeds", "1", "--epochs", "1", "--set", "widths=(4,8)", "--set", "strides=(2,1)"]
+    main_ok(["train", "digits", "--recipe", "mnist5k", *brief, "--out", str(folder)])
+    assert load_checkpoint(folder).recipe == dataclasses.replace(recipes.MNIST5K, epochs=1)

@@ -155,8 +155,8 @@ def test_values_of_a_wrong_type_as_a_user_sees_them():
     good = json.loads(SMALL.to_json())
     cases = {
         "norm as one of: batch, ": {"norm": "instance"},
-        "pooling as one of: stride, max, average; found None": {"pooling": None},
-        "head as one of: gap, flatten; found 'mlp'": {"head": "mlp"},
+        "pooling as one of: stride, max, average; found pooling=None": {"pooling": None},
+        "head as one of: gap, flatten; found head='mlp'": {"head": "mlp"},
         "num_classes of 1 or more; found num_classes='ten'": {"num_classes": "ten"},
         "kernel_size of 1 or more; found kernel_size=2.5": {"kernel_size": 2.5},
         "image_shape as positive whole numbers; found image_shape='8x8'": {"image_shape": "8x8"},
