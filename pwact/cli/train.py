@@ -90,7 +90,10 @@ def command(
     ),
     devices: int = typer.Option(1, min=1, help="Over which the images of each step are split."),
     workers: int | None = typer.Option(
-        None, min=1, help="Threads that read images which do not fit in memory.", show_default="cores"
+        None,
+        min=1,
+        help="Threads that read images which do not fit in memory.",
+        show_default="one, or cores for large images",
     ),
     split_seed: int = typer.Option(0, min=0, help="Of the split into 80 % train and 20 % test."),
     out: pathlib.Path | None = typer.Option(

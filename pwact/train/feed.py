@@ -18,6 +18,9 @@ from pwact.errors import PwactError
 SHARE = 0.25
 """Of the free memory, that images which stay on the device may take."""
 
+SMALL_PIXELS = 64 * 64
+"""Images below are decoded in so little time that threads stand in each other's way (benchmarks/loader.py)."""
+
 AHEAD_BYTES = 256 << 20
 """Images that are read before they are needed, at most."""
 
@@ -45,7 +48,7 @@ def streamed(
         dataset: the training images.
         places: [network, step, image of the step].
         sharding: how [network, image] is split over devices; None with one.
-        workers: threads; as many as cores if not given.
+        workers: threads; if not given one for small images, and as many as cores for others.
 
     Raises:
         PwactError: in the step whose images cannot be read.
@@ -55,7 +58,8 @@ def streamed(
     networks, _, size = places.shape
     step_bytes = networks * size * math.prod(dataset.image_shape) * 4
     ahead = max(1, min(16, AHEAD_BYTES // max(step_bytes, 1)))
-    threads = min(backend.cores() if workers is None else workers, ahead)
+    small = math.prod(dataset.image_shape[:2]) < SMALL_PIXELS
+    threads = min(workers or (1 if small else backend.cores()), ahead)
 
     class Steps:
         def __len__(self) -> int:

@@ -78,7 +78,8 @@ def train(
             `snapshots/step-00000000` in `folder`.
         log_every: steps between lines of `metrics.jsonl`; an epoch's if not given, and at most.
         devices: that the images of each step are split over.
-        workers: threads that read images that are not kept on the device; as many as cores if not given.
+        workers: threads that read images that are not kept on the device; if not given one for images below
+            64x64 pixels, and as many as cores for others.
         tensorboard: whether to write TensorBoard's files too.
         keep_diverged: leave a network whose loss stopped being finite as it was before, named in
             `Trained.diverged`, and go on with the others; an error if false.
