@@ -19,7 +19,7 @@ SHARE = 0.25
 """Of the free memory, that images which stay on the device may take."""
 
 SMALL_PIXELS = 64 * 64
-"""Images below are decoded in so little time that threads stand in each other's way (benchmarks/loader.py)."""
+"""Images below are decoded so quickly that threads stand in each other's way (benchmarks/loader.py)."""
 
 AHEAD_BYTES = 256 << 20
 """Images that are read before they are needed, at most."""
